@@ -1,0 +1,1 @@
+"""The condensed-architecture search harness."""

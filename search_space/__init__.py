@@ -1,0 +1,36 @@
+"""What a network is, what may vary, what it costs in MACs.
+
+Torch is imported only when :func:`build` is called.
+"""
+
+from search_space.budget import format_count, parse_count
+from search_space.build import build
+from search_space.cost import Cost, cost, macs
+from search_space.errors import InfeasibleBudget, SpecError, UnknownName, UserError
+from search_space.space import SPACES, Dimension, SearchSpace, space
+from search_space.spec import HeadSpec, NetworkSpec, StageSpec, StemSpec, TransitionSpec
+from search_space.zoo import ZOO, zoo
+
+__all__ = [
+    "SPACES",
+    "ZOO",
+    "Cost",
+    "Dimension",
+    "HeadSpec",
+    "InfeasibleBudget",
+    "NetworkSpec",
+    "SearchSpace",
+    "SpecError",
+    "StageSpec",
+    "StemSpec",
+    "TransitionSpec",
+    "UnknownName",
+    "UserError",
+    "build",
+    "cost",
+    "format_count",
+    "macs",
+    "parse_count",
+    "space",
+    "zoo",
+]

@@ -1,0 +1,36 @@
+"""Counts as people write them: ``150M``, ``1.2G``, ``150e6``."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from search_space.errors import UserError
+
+SUFFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
+
+
+def parse_count(text: str, what: str = "budget") -> int:
+    """A number of MACs from ``150M``, ``1.2G``, ``150e6`` or ``150000000``.
+
+    Raises:
+        UserError: the text is not such a number, or less than 1; the message names ``what``.
+    """
+    match = re.fullmatch(r"([0-9.]+(?:e[+-]?[0-9]+)?)([KMG]?)", text.strip(), re.IGNORECASE)
+    try:
+        value = float(match[1]) * SUFFIXES[match[2].upper()] if match else math.nan
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 1):
+        raise UserError(
+            f"{what} {text!r} must be a number of at least 1, such as 150M, 1.2G or 150e6"
+        )
+    return round(value)
+
+
+def format_count(value: float) -> str:
+    """``140468656`` as ``140.47M``."""
+    for suffix, unit in reversed(SUFFIXES.items()):
+        if value >= unit and suffix:
+            return f"{value / unit:.2f}{suffix}"
+    return f"{value:.0f}"

@@ -1,0 +1,23 @@
+"""Which earlier outputs a layer reads: dense, or at exponentially growing offsets."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+
+@lru_cache(maxsize=4096)
+def fetched(count: int, rule: str, base: int) -> tuple[int, ...]:
+    """Positions, oldest first, that are read out of ``count`` outputs (the stage input is 0).
+
+    ``dense`` reads all. ``exponential`` reads ``count - 1``, ``count - c``, ``count - c**2``, ...
+    with ``c = base``; the stage's own output is the same rule applied once more (SparseNet,
+    equation 2, with the block input as output 0 as in the authors' code).
+    """
+    if rule == "dense":
+        return tuple(range(count))
+    positions = []
+    offset = 1
+    while offset <= count:
+        positions.append(count - offset)
+        offset *= base
+    return tuple(reversed(positions))

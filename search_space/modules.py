@@ -1,0 +1,309 @@
+"""How torch computes each operation of a plan, and how learned layers condense.
+
+All modules take and return ``(N, channels, size, size)`` tensors, vectors ``(N, channels)``.
+``forward`` is pure: masks change only in :meth:`LearnedLayer.condense`, which the trainer calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_space import ops
+from search_space.ops import Op
+
+
+def kept_after(drops: int, inputs: int, factor: int) -> int:
+    """What a group keeps of ``inputs`` after ``drops`` of its ``factor - 1`` drops.
+
+    The last drop leaves exactly ``floor(inputs / factor)``; the earlier ones share the rest
+    evenly, so that for a divisible number each removes ``inputs / factor``.
+    """
+    if factor == 1:
+        return inputs
+    return inputs - drops * (inputs - inputs // factor) // (factor - 1)
+
+
+def drops_at(progress: float, factor: int) -> int:
+    """Drops due at a progress in [0, 1]: drop j of ``factor - 1`` at ``j / (2 (factor - 1))``.
+
+    The first half of training condenses, the second optimises (CondenseNet, section 3.1).
+
+    Raises:
+        ValueError: progress outside [0, 1].
+    """
+    if not 0 <= progress <= 1:
+        raise ValueError(f"`progress` (={progress}) must be in [0, 1]")
+    # The small term keeps an iteration that lies exactly on a drop from missing it by rounding.
+    return min(factor - 1, int(2 * progress * (factor - 1) + 1e-9))
+
+
+class LearnedLayer(nn.Module):
+    """A layer whose groups each keep a shrinking share of its candidates.
+
+    ``mask`` has shape ``(groups, candidates)``; True is kept. ``factor`` is C or S.
+    """
+
+    weight: nn.Parameter
+    mask: Tensor
+
+    def __init__(self, groups: int, candidates: int, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.register_buffer("mask", torch.ones(groups, candidates, dtype=torch.bool))
+
+    def importance(self) -> Tensor:
+        """``(groups, candidates)``: the L1 norm of the weights that a group would lose."""
+        raise NotImplementedError
+
+    def expanded_mask(self) -> Tensor:
+        """The mask in a shape that multiplies ``weight``."""
+        raise NotImplementedError
+
+    @property
+    def is_condensed(self) -> bool:
+        """Whether each group keeps exactly ``floor(candidates / factor)``."""
+        candidates = self.mask.shape[1]
+        return bool((self.mask.sum(1) == candidates // self.factor).all())
+
+    @torch.no_grad()
+    def condense(self, progress: float) -> None:
+        """Performs every drop that is due at ``progress``, however many were missed.
+
+        Kept candidates of least importance go first, equal ones by their position. Nothing ever
+        comes back: a lower progress than before changes nothing.
+        """
+        candidates = self.mask.shape[1]
+        keep = kept_after(drops_at(progress, self.factor), candidates, self.factor)
+        if keep >= int(self.mask[0].sum()):
+            return
+        score = self.importance().masked_fill(~self.mask, -torch.inf)
+        order = score.argsort(dim=1, descending=True, stable=True)
+        self.mask.zero_()
+        self.mask.scatter_(1, order[:, :keep], True)
+
+    def kept_index(self) -> Tensor:
+        """``(groups, kept)``: for each group the candidates it keeps, ascending.
+
+        Raises:
+            ValueError: the groups do not all keep floor(candidates / factor).
+        """
+        if not self.is_condensed:
+            raise ValueError("the layer still has drops to come; call condense(1.0) first")
+        groups, candidates = self.mask.shape
+        return self.mask.nonzero()[:, 1].view(groups, candidates // self.factor)
+
+
+def _l1(weight: Tensor) -> Tensor:
+    """``(outputs, inputs)`` absolute weights; the maximum over larger kernels (CondenseNetV2,
+    footnote 2)."""
+    return weight.abs().flatten(2).amax(2) if weight.dim() == 4 else weight.abs()
+
+
+class LearnedGroupConv(LearnedLayer):
+    """A convolution whose output groups learn which inputs to read (CondenseNet, section 3.1).
+
+    Output row ``r`` belongs to group ``r % groups``, which is the channel shuffle.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, groups: int, factor: int) -> None:
+        super().__init__(groups, inputs, factor)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
+        self.padding = kernel // 2
+
+    def importance(self) -> Tensor:
+        scores = _l1(self.weight)
+        groups = self.mask.shape[0]
+        return scores.view(-1, groups, scores.shape[1]).sum(0)
+
+    def expanded_mask(self) -> Tensor:
+        return self.mask.repeat(self.weight.shape[0] // self.mask.shape[0], 1)[:, :, None, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight * self.expanded_mask(), padding=self.padding)
+
+
+class SparseReactivation(LearnedLayer):
+    """A convolution whose input groups learn which outputs to update (CondenseNetV2, section 3.1).
+
+    Input column ``c`` belongs to group ``c % groups``.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, groups: int, factor: int) -> None:
+        super().__init__(groups, outputs, factor)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
+        self.padding = kernel // 2
+
+    def importance(self) -> Tensor:
+        scores = _l1(self.weight)
+        groups = self.mask.shape[0]
+        return scores.view(scores.shape[0], -1, groups).sum(1).T
+
+    def expanded_mask(self) -> Tensor:
+        return self.mask.T.repeat(1, self.weight.shape[1] // self.mask.shape[0])[:, :, None, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight * self.expanded_mask(), padding=self.padding)
+
+
+class LearnedClassifier(LearnedLayer):
+    """A classifier that learns, as one group, which features to read (CondenseNet, section 4.2)."""
+
+    def __init__(self, inputs: int, outputs: int, factor: int) -> None:
+        super().__init__(1, inputs, factor)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
+
+    def importance(self) -> Tensor:
+        return _l1(self.weight).sum(0, keepdim=True)
+
+    def expanded_mask(self) -> Tensor:
+        return self.mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.expanded_mask(), self.bias)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel attention (CondenseNetV2's code): mean, linear, ReLU, linear, sigmoid, scale."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(channels, hidden, bias=False)
+        self.expand = nn.Linear(hidden, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = x.mean((2, 3)) if x.dim() == 4 else x
+        scale = self.expand(self.reduce(pooled).relu()).sigmoid()
+        return x * (scale[:, :, None, None] if x.dim() == 4 else scale)
+
+
+class Gather(nn.Module):
+    """Reads the channels that ``index`` names."""
+
+    index: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("index", torch.zeros(channels, dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.index_select(1, self.index)
+
+
+class IndexAdd(nn.Module):
+    """``x`` with ``y`` added to the channels that ``index`` names; a channel named twice gets
+    both."""
+
+    index: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("index", torch.zeros(channels, dtype=torch.long))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x.index_add(1, self.index, y)
+
+
+class Shuffle(nn.Module):
+    """The transposed ``(groups, channels / groups)`` matrix of channels."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, channels, height, width = x.shape
+        x = x.view(n, self.groups, channels // self.groups, height, width)
+        return x.transpose(1, 2).reshape(n, channels, height, width)
+
+
+class Concat(nn.Module):
+    """Joins along the channels."""
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        return torch.cat(xs, 1)
+
+
+class Split(nn.Module):
+    """Undoes :class:`Concat`."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        super().__init__()
+        self.sizes = sizes
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return x.split(self.sizes, 1)
+
+
+class Add(nn.Module):
+    """The sum of two tensors."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+class GlobalPool(nn.Module):
+    """The mean over all positions: ``(N, channels)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+def _conv(op: Any) -> nn.Module:
+    return nn.Conv2d(
+        op.input.channels,
+        op.output.channels,
+        op.kernel,
+        op.stride,
+        op.kernel // 2,
+        groups=op.groups,
+        bias=False,
+    )
+
+
+def _learned_conv(op: Any) -> nn.Module:
+    return LearnedGroupConv(
+        op.input.channels, op.output.channels, op.kernel, op.groups, op.condense_factor
+    )
+
+
+def _reactivation(op: Any) -> nn.Module:
+    return SparseReactivation(
+        op.input.channels, op.output.channels, op.kernel, op.groups, op.sparse_factor
+    )
+
+
+def _linear(op: Any) -> nn.Module:
+    return nn.Linear(op.input.channels, op.output.channels)
+
+
+def _learned_linear(op: Any) -> nn.Module:
+    return LearnedClassifier(op.input.channels, op.output.channels, op.condense_factor)
+
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "hard_swish": nn.Hardswish}
+
+MODULES: dict[type[Op], Callable[[Any], nn.Module]] = {
+    ops.Conv: _conv,
+    ops.LearnedConv: _learned_conv,
+    ops.LearnedReactivation: _reactivation,
+    ops.Linear: _linear,
+    ops.LearnedLinear: _learned_linear,
+    ops.Norm: lambda op: nn.BatchNorm2d(op.output.channels),
+    ops.Activation: lambda op: ACTIVATIONS[op.kind](),
+    ops.SqueezeExcite: lambda op: SqueezeExcite(op.input.channels, op.hidden),
+    ops.Gather: lambda op: Gather(op.output.channels),
+    ops.Shuffle: lambda op: Shuffle(op.groups),
+    ops.IndexAdd: lambda op: IndexAdd(op.inputs[1].channels),
+    ops.Add: lambda op: Add(),
+    ops.Concat: lambda op: Concat(),
+    ops.Split: lambda op: Split([v.channels for v in op.outputs]),
+    ops.AvgPool: lambda op: nn.AvgPool2d(op.kernel),
+    ops.GlobalPool: lambda op: GlobalPool(),
+}
+"""How to make the module of an operation. A new operation is one class in ops and one line here."""

@@ -1,0 +1,171 @@
+"""The torch module of a plan, and the conversion from its masked to its condensed form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from search_space import ops
+from search_space.modules import MODULES, LearnedLayer
+from search_space.plan import Form, Fragment
+
+if TYPE_CHECKING:
+    from search_space.spec import NetworkSpec
+
+
+class FragmentModule(nn.Module):
+    """Runs the operations of one fragment; a submodule per operation, under its name."""
+
+    def __init__(self, fragment: Fragment) -> None:
+        super().__init__()
+        self.fragment = fragment
+        for op in fragment.ops:
+            self.add_module(op.name, MODULES[type(op)](op))
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        values = {v.name: x for v, x in zip(self.fragment.inputs, inputs, strict=True)}
+        for op in self.fragment.ops:
+            result = self.get_submodule(op.name)(*(values[v.name] for v in op.inputs))
+            results = result if isinstance(result, tuple) else (result,)
+            values.update(zip((v.name for v in op.outputs), results, strict=True))
+        return tuple(values[v.name] for v in self.fragment.outputs)
+
+
+class Network(nn.Module):
+    """A network in masked or condensed form: images ``(N, 3, size, size)`` to logits.
+
+    Args:
+        spec: The network.
+        form: ``masked`` to train, ``condensed`` to deploy.
+        generator: Where the initial weights come from; torch's default generator if None.
+    """
+
+    def __init__(
+        self, spec: NetworkSpec, form: Form = "masked", generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.form = form
+        self.plan = spec.plan(form)
+        self.steps = nn.ModuleDict(
+            {step.name: FragmentModule(step.fragment) for step in self.plan.steps}
+        )
+        self._last_reader = self.plan.last_reader()
+        initialise(self, generator)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of shape ``(N, classes)``."""
+        values = {self.plan.input.name: images}
+        for i, step in enumerate(self.plan.steps):
+            outputs = self.steps[step.name](*(values[name] for name in step.inputs))
+            values.update(zip(step.outputs, outputs, strict=True))
+            for name in step.inputs:
+                if self._last_reader[name] == i:
+                    values.pop(name, None)
+        return values[self.plan.output]
+
+    @property
+    def learned_layers(self) -> dict[str, LearnedLayer]:
+        """Every layer that condenses, by its module name."""
+        return {n: m for n, m in self.named_modules() if isinstance(m, LearnedLayer)}
+
+    def condense(self, progress: float) -> None:
+        """Performs every drop that is due at ``progress`` in [0, 1]; see ``LearnedLayer``."""
+        for layer in self.learned_layers.values():
+            layer.condense(progress)
+
+    def to_inference(self) -> Network:
+        """The condensed form with the same outputs in evaluation mode.
+
+        Gather, grouped convolution and index-add replace each learned layer; norms in front of a
+        gather move behind it.
+
+        Raises:
+            ValueError: the network is condensed already, or a layer still has drops to come; the
+                message names it.
+        """
+        if self.form == "condensed":
+            raise ValueError("the network is in condensed form already")
+        for name, layer in self.learned_layers.items():
+            if not layer.is_condensed:
+                raise ValueError(f"{name} still has drops to come; call condense(1.0) first")
+        with torch.random.fork_rng(devices=[]):
+            condensed = Network(self.spec, "condensed")
+        reference = next(self.parameters())
+        condensed.to(device=reference.device, dtype=reference.dtype)
+        with torch.no_grad():
+            for name, fragment in self.steps.items():
+                _convert(
+                    cast(FragmentModule, fragment), cast(FragmentModule, condensed.steps[name])
+                )
+        return condensed.train(self.training)
+
+
+def initialise(network: nn.Module, generator: torch.Generator | None) -> None:
+    """He initialisation by fan-out for convolutions, as all four papers train; by fan-in uniform
+    for linear layers, zero biases."""
+    for module in network.modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(module, nn.BatchNorm2d) or weight is None:
+            continue
+        if weight.dim() == 4:
+            # The papers' code takes the full number of outputs even of a grouped convolution.
+            fan_out = weight.shape[0] * weight.shape[2] * weight.shape[3]
+            nn.init.normal_(weight, std=(2.0 / fan_out) ** 0.5, generator=generator)
+        else:
+            bound = weight.shape[1] ** -0.5
+            nn.init.uniform_(weight, -bound, bound, generator=generator)
+        if getattr(module, "bias", None) is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _convert(masked: FragmentModule, condensed: FragmentModule) -> None:
+    """Fills the condensed fragment's tensors from those of the masked one."""
+    sources = dict(masked.named_children())
+    targets = dict(condensed.named_children())
+    gathered: dict[str, Tensor] = {}
+    for op in masked.fragment.ops:
+        if isinstance(op, ops.LearnedConv | ops.LearnedLinear):
+            layer = cast(LearnedLayer, sources[op.name])
+            index = layer.kept_index()
+            gathered[f"{op.name}_norm"] = index.flatten()
+            targets[f"{op.name}_gather"].load_state_dict({"index": index.flatten()})
+            state = {"weight": _input_groups(layer.weight, index)}
+            if isinstance(op, ops.LearnedLinear):
+                state["bias"] = cast(Tensor, layer.bias)
+            targets[op.name].load_state_dict(state)
+        elif isinstance(op, ops.LearnedReactivation):
+            layer = cast(LearnedLayer, sources[op.name])
+            index = layer.kept_index()
+            targets[f"{op.name}_add"].load_state_dict({"index": index.flatten()})
+            targets[op.name].load_state_dict({"weight": _output_groups(layer.weight, index)})
+    for name, module in sources.items():
+        if isinstance(module, LearnedLayer) or not module.state_dict():
+            continue
+        state = module.state_dict()
+        if name in gathered:
+            index = gathered[name]
+            state = {k: v[index] if v.dim() else v for k, v in state.items()}
+        targets[name].load_state_dict(state)
+
+
+def _input_groups(weight: Tensor, index: Tensor) -> Tensor:
+    """Rows ``g::groups`` and columns ``index[g]`` of each group g, one group after the other."""
+    groups, kept = index.shape
+    rows = weight.shape[0] // groups
+    by_group = weight.view(rows, groups, *weight.shape[1:]).transpose(0, 1)
+    selector = index.view(groups, 1, kept, *[1] * (weight.dim() - 2))
+    selector = selector.expand(groups, rows, kept, *weight.shape[2:])
+    return by_group.gather(2, selector).reshape(groups * rows, kept, *weight.shape[2:])
+
+
+def _output_groups(weight: Tensor, index: Tensor) -> Tensor:
+    """Rows ``index[g]`` and columns ``g::groups`` of each group g, one group after the other."""
+    groups, kept = index.shape
+    columns = weight.shape[1] // groups
+    by_group = weight.view(weight.shape[0], columns, groups, *weight.shape[2:])
+    by_group = by_group.movedim(2, 0)
+    group = torch.arange(groups, device=weight.device)[:, None]
+    return by_group[group, index].reshape(groups * kept, columns, *weight.shape[2:])
