@@ -1,0 +1,326 @@
+"""What may vary: the set of networks that a search proposes from.
+
+A :class:`SearchSpace` is a list of named dimensions, each with its choices, and two functions:
+``decode`` makes a network of one choice per dimension, ``encode`` finds the choices of a network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from search_space.errors import SpecError, UnknownName
+from search_space.spec import HeadSpec, NetworkSpec, StageSpec, StemSpec, TransitionSpec
+
+Choice = int | str
+Choices = dict[str, Choice]
+"""One choice per dimension, by the dimension's name."""
+
+DENSE = "dense"
+POOL = "pool"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimension:
+    """One thing that varies. ``ordered`` choices are numbers whose neighbours are alike."""
+
+    name: str
+    choices: tuple[Choice, ...]
+    ordered: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """A family of networks.
+
+    ``depths`` and ``growth_rates`` hold one tuple of choices per stage, all other fields one
+    tuple for all stages or for the network. Per stage vary depth, growth rate, groups (G of the
+    1x1, the 3x3 and the reactivation), condense factor C, sparse factor S, SFR placement and
+    fetch rule (``dense`` or ``exponential-c``); per network the transition (``pool`` or
+    ``conv-0.5``), the head and from which stage (1-based, 0 for nowhere) squeeze-excite and
+    hard-swish are used.
+
+    Groups that do not divide a stage's growth rate give way to the largest choice below that
+    does, so that every combination is a network.
+
+    Raises:
+        SpecError: a field has no choices, or the numbers of stages differ.
+    """
+
+    name: str
+    image_size: int
+    classes: int
+    stem_stride: int
+    depths: tuple[tuple[int, ...], ...]
+    growth_rates: tuple[tuple[int, ...], ...]
+    groups: tuple[int, ...] = (1, 2, 4, 6, 8)
+    condense_factors: tuple[int, ...] = (1, 2, 4, 6, 8)
+    sparse_factors: tuple[int, ...] = (1, 2, 4, 6, 8)
+    sfr: tuple[str, ...] = ("none", "all", "last-1", "last-2", "last-4", "every-2", "every-3")
+    fetches: tuple[str, ...] = (DENSE, "exponential-2", "exponential-3", "exponential-4")
+    transitions: tuple[str, ...] = (POOL, "conv-0.5")
+    head_features: tuple[int, ...] = (0,)
+    classifier_condense_factors: tuple[int, ...] = (1,)
+    se_from_stages: tuple[int, ...] = (0,)
+    hard_swish_from_stages: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, list | tuple):
+                value = tuple(tuple(v) if isinstance(v, list) else v for v in value)
+                object.__setattr__(self, f.name, value)
+                if not value or () in value:
+                    raise SpecError(f"`{f.name}` must hold at least one choice")
+        if len(self.depths) != len(self.growth_rates):
+            raise SpecError(
+                f"`depths` (of {len(self.depths)} stages) and `growth_rates`"
+                f" (of {len(self.growth_rates)}) must have the same number of stages"
+            )
+
+    @cached_property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """Everything that has at least two choices."""
+        rows: list[tuple[str, tuple[Choice, ...], bool]] = []
+        for i, (depths, growth_rates) in enumerate(
+            zip(self.depths, self.growth_rates, strict=True), start=1
+        ):
+            rows += [
+                (f"stage{i}_depth", depths, True),
+                (f"stage{i}_growth_rate", growth_rates, True),
+                (f"stage{i}_groups", self.groups, True),
+                (f"stage{i}_condense_factor", self.condense_factors, True),
+                (f"stage{i}_sparse_factor", self.sparse_factors, True),
+                (f"stage{i}_sfr", self.sfr, False),
+                (f"stage{i}_fetch", self.fetches, False),
+            ]
+        rows += [
+            ("transition", self.transitions, False),
+            ("head_features", self.head_features, True),
+            ("classifier_condense_factor", self.classifier_condense_factors, True),
+            ("se_from_stage", self.se_from_stages, False),
+            ("hard_swish_from_stage", self.hard_swish_from_stages, False),
+        ]
+        return tuple(
+            Dimension(name=name, choices=choices, ordered=ordered)
+            for name, choices, ordered in rows
+        )
+
+    @property
+    def volume(self) -> int:
+        """Combinations of choices (some describe the same network)."""
+        return math.prod(len(d.choices) for d in self.dimensions)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change with any choice."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def decode(self, choices: Mapping[str, Choice]) -> NetworkSpec:
+        """The network of one choice per dimension.
+
+        Raises:
+            SpecError: the combination is no network (a layer would have nothing to read).
+        """
+        c: dict[str, Any] = dict(choices)
+        stages = tuple(self._stage(i, c) for i in range(1, len(self.depths) + 1))
+        kind, _, compression = c["transition"].partition("-")
+        features = c["head_features"]
+        return NetworkSpec(
+            image_size=self.image_size,
+            classes=self.classes,
+            stem=StemSpec(channels=2 * stages[0].growth_rate, stride=self.stem_stride),
+            stages=stages,
+            transition=TransitionSpec(kind=kind, compression=float(compression or 1)),
+            head=HeadSpec(
+                features=features,
+                se_reduction=16 if features else 0,
+                condense_factor=c["classifier_condense_factor"],
+            ),
+        )
+
+    def _stage(self, number: int, c: Mapping[str, Any]) -> StageSpec:
+        stage = f"stage{number}_"
+        growth_rate = c[stage + "growth_rate"]
+        groups = max(
+            g for g in {1, *self.groups} if g <= c[stage + "groups"] and growth_rate % g == 0
+        )
+        fetch, _, base = c[stage + "fetch"].partition("-")
+        se_from, hs_from = c["se_from_stage"], c["hard_swish_from_stage"]
+        return StageSpec(
+            depth=c[stage + "depth"],
+            growth_rate=growth_rate,
+            groups_1x1=groups,
+            condense_factor=c[stage + "condense_factor"],
+            groups_3x3=groups,
+            sfr=c[stage + "sfr"],
+            sparse_factor=c[stage + "sparse_factor"],
+            sfr_groups=groups,
+            fetch=fetch,
+            fetch_base=int(base or 2),
+            # Reduction 1 inside the layers, as in CondenseNetV2's code.
+            se_reduction=1 if 0 < se_from <= number else 0,
+            activation="hard_swish" if 0 < hs_from <= number else "relu",
+        )
+
+    def encode(self, spec: NetworkSpec) -> Choices:
+        """The choices that give ``spec``: one way of writing each network of the space.
+
+        Raises:
+            SpecError: the network is not in the space; the message names a reason.
+        """
+        canonical = spec.canonical()
+        if len(canonical.stages) != len(self.depths):
+            raise SpecError(
+                f"the network has {len(canonical.stages)} stages,"
+                f" those of {self.name} have {len(self.depths)}"
+            )
+        found: Choices = {}
+        for i, stage in enumerate(canonical.stages, start=1):
+            found |= {
+                f"stage{i}_depth": stage.depth,
+                f"stage{i}_growth_rate": stage.growth_rate,
+                f"stage{i}_groups": stage.groups_3x3,
+                f"stage{i}_condense_factor": stage.condense_factor,
+                f"stage{i}_sparse_factor": stage.sparse_factor,
+                f"stage{i}_sfr": stage.sfr,
+                f"stage{i}_fetch": DENSE
+                if stage.fetch == DENSE
+                else f"{stage.fetch}-{stage.fetch_base}",
+            }
+        t = canonical.transition
+        found |= {
+            "transition": POOL if t.kind == POOL else f"{t.kind}-{t.compression:g}",
+            "head_features": canonical.head.features,
+            "classifier_condense_factor": canonical.head.condense_factor,
+            "se_from_stage": _first(s.se_reduction > 0 for s in canonical.stages),
+            "hard_swish_from_stage": _first(s.activation != "relu" for s in canonical.stages),
+        }
+        for d in self.dimensions:
+            if found[d.name] not in d.choices:
+                # A choice without effect (S where nothing reactivates) has no value of its own:
+                # then any choice will do, and the comparison below tells.
+                found[d.name] = d.choices[0]
+        if self.decode(found).id != canonical.id:
+            raise SpecError(f"the network {canonical.id} is not in the space {self.name}")
+        return found
+
+    def __contains__(self, spec: object) -> bool:
+        try:
+            return isinstance(spec, NetworkSpec) and bool(self.encode(spec))
+        except SpecError:
+            return False
+
+    def sample(self, rng: np.random.Generator) -> Choices:
+        """One choice per dimension, each with equal probability."""
+        return {d.name: d.choices[rng.integers(len(d.choices))] for d in self.dimensions}
+
+    def replace(self, **changes: Any) -> SearchSpace:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings."""
+        data: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return data
+
+    @classmethod
+    def from_dict(cls, data: object) -> SearchSpace:
+        """The inverse of :meth:`to_dict`; raises SpecError naming the field."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        if not isinstance(data, Mapping):
+            raise SpecError("a search space must be a mapping of field names to choices")
+        if unknown := set(data) - known:
+            raise SpecError(
+                f"a search space has no field `{min(map(str, unknown))}`;"
+                f" its fields: {', '.join(sorted(known))}"
+            )
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise SpecError(f"a search space must be complete: {error}") from None
+
+    @classmethod
+    def load(cls, path: Path) -> SearchSpace:
+        """Reads a YAML file; raises SpecError naming the file."""
+        try:
+            return cls.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise SpecError(f"{path}: cannot be read as a search space: {reason}") from None
+        except SpecError as error:
+            raise SpecError(f"{path}: {error}") from None
+
+
+def _first(flags: Any) -> int:
+    """The 1-based position of the first true flag, 0 if there is none."""
+    return next((i for i, flag in enumerate(flags, start=1) if flag), 0)
+
+
+_CIFAR_DEPTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20)
+
+SPACES: dict[str, SearchSpace] = {
+    "imagenet-224": SearchSpace(
+        name="imagenet-224",
+        image_size=224,
+        classes=1000,
+        stem_stride=2,
+        depths=(
+            (1, 2, 3, 4),
+            (1, 2, 3, 4, 6),
+            (1, 2, 3, 4, 6, 8),
+            (2, 4, 6, 8, 10, 12),
+            (2, 4, 6, 8, 10, 12),
+        ),
+        growth_rates=(
+            (4, 6, 8, 12, 16),
+            (6, 8, 12, 16, 24),
+            (8, 12, 16, 24, 32, 48),
+            (16, 24, 32, 48, 64, 96),
+            (32, 48, 64, 96, 128, 160),
+        ),
+        head_features=(0, 828, 1024, 1280),
+        classifier_condense_factors=(1, 2),
+        se_from_stages=(0, 4),
+        hard_swish_from_stages=(0, 3),
+    ),
+    "cifar-32": SearchSpace(
+        name="cifar-32",
+        image_size=32,
+        classes=10,
+        stem_stride=1,
+        depths=(_CIFAR_DEPTHS,) * 3,
+        growth_rates=(
+            (4, 6, 8, 12, 16, 24),
+            (4, 6, 8, 12, 16, 24, 32),
+            (8, 12, 16, 24, 32, 48, 64),
+        ),
+        se_from_stages=(0, 2, 3),
+        hard_swish_from_stages=(0, 2, 3),
+    ),
+}
+
+
+def space(name: str) -> SearchSpace:
+    """A search space by name, or from a ``.yaml`` file.
+
+    Raises:
+        UnknownName: neither; the message lists the known names.
+        SpecError: the file does not describe a space.
+    """
+    if name in SPACES:
+        return SPACES[name]
+    if name.endswith((".yaml", ".yml")):
+        return SearchSpace.load(Path(name))
+    raise UnknownName("search space (or path of a .yaml file)", name, SPACES)
