@@ -1,33 +1,29 @@
 """From the condensed plan of a network to the kernels that an inference runtime executes.
 
 What a runtime folds is folded here, what it executes apart is one :class:`Kernel`, and
-:func:`features` says what a kernel is charged for. No prices stand here, no torch is imported.
+:func:`features` says what a kernel is charged for. No prices stand here and no torch is imported.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from search_space import ops
-from search_space.ops import Op, Value
-from search_space.plan import FRAGMENT_CACHE_SIZE, Fragment
+from search_space.ops import Op
+from search_space.plan import Fragment
 
 if TYPE_CHECKING:
     from search_space.spec import NetworkSpec
 
-Kind = Literal[
-    "conv",
-    "conv_3x3",
-    "pointwise",
-    "grouped_conv",
-    "grouped_pointwise",
-    "depthwise",
-    "linear",
+ComputeKind = Literal[
+    "conv", "pointwise", "grouped_conv", "grouped_pointwise", "depthwise", "linear"
+]
+MoveKind = Literal[
     "elementwise",
-    "add",
+    "binary",
     "concat",
     "split",
     "shuffle",
@@ -37,20 +33,18 @@ Kind = Literal[
     "global_pool",
     "other",
 ]
-KINDS: tuple[str, ...] = get_args(Kind)
-COMPUTING = KINDS[:7]
-"""Kinds that multiply; each has its own price per multiply-add. All others move data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """One kernel launch on one image.
+    """One call of a runtime's kernel on one image.
 
-    ``in_elements`` counts every tensor read except the ``weights``; ``kernel`` is the side of a
-    convolution's or pool's window.
+    ``kind`` is a :data:`ComputeKind`, which multiplies, or a :data:`MoveKind`, which moves data
+    (``binary`` adds or scales one tensor by another); ``in_elements`` counts every tensor read
+    except the ``weights``; ``kernel`` is the side of the window of a convolution or a pooling.
     """
 
-    kind: Kind
+    kind: ComputeKind | MoveKind
     in_elements: int
     out_elements: int
     macs: int = 0
@@ -60,18 +54,154 @@ class Kernel:
     groups: int = 1
 
 
-def conv_kind(
-    *, inputs: int, outputs: int, kernel: int, stride: int, groups: int, out_size: int
-) -> Kind:
-    """The kind of a convolution of ``inputs`` to ``outputs`` channels.
+def features(kernel: Kernel) -> tuple[tuple[str, int], ...]:
+    """What a kernel is charged for: pairs of a weight's name and an amount.
 
-    ``conv_3x3`` are those that a runtime may compute by Winograd's algorithm: dense, stride 1. A
-    1x1 convolution of a vector is a linear layer.
+    ``ns_per_mac.<kind>`` times multiply-adds for kernels that multiply, ``ns_per_element.*`` times
+    the elements read and written, ``ns_per_kernel.call`` once.
+    """
+    elements = kernel.in_elements + kernel.out_elements
+    if not kernel.macs:
+        return (("ns_per_element.moved", elements), ("ns_per_kernel.call", 1))
+    return (
+        (f"ns_per_mac.{kernel.kind}", kernel.macs),
+        ("ns_per_element.computed", elements),
+        ("ns_per_kernel.call", 1),
+    )
+
+
+def conv_kind(*, inputs: int, outputs: int, kernel: int, groups: int, out_size: int) -> ComputeKind:
+    """The kind of a convolution from ``inputs`` to ``outputs`` channels on a map of ``out_size``.
+
+    A dense 1x1 convolution of a vector is a linear layer.
     """
     if groups > 1:
         if groups == inputs and outputs % inputs == 0:
             return "depthwise"
         return "grouped_pointwise" if kernel == 1 else "grouped_conv"
-    if kernel == 1:
-        return "linear" if out_size == 1 else "pointwise"
-    return "conv_3x3" if kernel == 3 and stride == 1 else "conv"
+    if kernel > 1:
+        return "conv"
+    return "pointwise" if out_size > 1 else "linear"
+
+
+# --- From operations to kernels ---------------------------------------------------------------
+
+_MOVES: dict[type[Op], MoveKind] = {
+    ops.Add: "binary",
+    ops.Concat: "concat",
+    # Runtimes copy here: an ncnn Slice does, and so must any runtime with channels last.
+    ops.Split: "split",
+    ops.Shuffle: "shuffle",
+    ops.Gather: "gather",
+    ops.IndexAdd: "index_add",
+    ops.AvgPool: "pool",
+    ops.GlobalPool: "global_pool",
+    # A normalisation or activation that folds into nothing before it.
+    ops.Norm: "elementwise",
+    ops.Activation: "elementwise",
+}
+
+
+def _move(op: Op) -> Kernel:
+    window = op.kernel if isinstance(op, ops.AvgPool) else 1
+    return Kernel(
+        kind=_MOVES[type(op)],
+        in_elements=sum([v.elements for v in op.inputs]),
+        out_elements=sum([v.elements for v in op.outputs]),
+        kernel=window,
+        stride=window,
+    )
+
+
+def _conv(op: ops.Conv) -> Kernel:
+    return Kernel(
+        kind=conv_kind(
+            inputs=op.input.channels,
+            outputs=op.output.channels,
+            kernel=op.kernel,
+            groups=op.groups,
+            out_size=op.output.size,
+        ),
+        in_elements=op.input.elements,
+        out_elements=op.output.elements,
+        macs=op.macs,
+        weights=op.params,
+        kernel=op.kernel,
+        stride=op.stride,
+        groups=op.groups,
+    )
+
+
+def _linear(inputs: int, outputs: int, weights: int) -> Kernel:
+    return Kernel(
+        kind="linear",
+        in_elements=inputs,
+        out_elements=outputs,
+        macs=inputs * outputs,
+        weights=weights,
+    )
+
+
+def _squeeze_excite(op: ops.SqueezeExcite) -> Iterator[Kernel]:
+    """Pooling (of maps only), two linear layers, multiplication; the activations fold."""
+    c, hidden = op.input.channels, op.hidden
+    if op.input.size > 1:
+        yield Kernel(
+            kind="global_pool", in_elements=op.input.elements, out_elements=c, kernel=op.input.size
+        )
+    yield _linear(c, hidden, c * hidden)
+    yield _linear(hidden, c, c * hidden)
+    yield Kernel(kind="binary", in_elements=op.input.elements + c, out_elements=op.output.elements)
+
+
+def _kernels_of(op: Op) -> Iterator[Kernel]:
+    if isinstance(op, ops.SqueezeExcite):
+        yield from _squeeze_excite(op)
+    elif isinstance(op, ops.Conv):
+        yield _conv(op)
+    elif isinstance(op, ops.Linear):
+        yield _linear(op.input.channels, op.output.channels, op.params)
+    else:
+        yield _move(op)
+
+
+def kernels(fragment: Fragment) -> tuple[Kernel, ...]:
+    """The kernels of a fragment of a condensed plan in the order of execution.
+
+    Not cached: prices are, per fragment and device, and kernels kept too would only cost memory.
+
+    A normalisation folds into the convolution before it, an activation into whatever computes its
+    input, if nobody else reads the value between them. A shuffle in between does not hinder: it
+    only renames the channels. A normalisation before its convolution folds into nothing; together
+    with the activation after it, it is one elementwise kernel.
+    """
+    readers = Counter([v.name for op in fragment.ops for v in op.inputs])
+    readers.update([v.name for v in fragment.outputs])
+    takes_norm: set[str] = set()
+    takes_activation: set[str] = set()
+    found: list[Kernel] = []
+    for op in fragment.ops:
+        read = op.input.name
+        alone = readers[read] == 1
+        if isinstance(op, ops.Conv):
+            takes_norm.add(op.output.name)
+            takes_activation.add(op.output.name)
+        elif isinstance(op, ops.Linear):
+            takes_activation.add(op.output.name)
+        elif isinstance(op, ops.Shuffle):
+            for taking in (takes_norm, takes_activation):
+                if alone and read in taking:
+                    taking.add(op.output.name)
+        elif isinstance(op, ops.Norm):
+            takes_activation.add(op.output.name)
+            if alone and read in takes_norm:
+                continue
+        elif isinstance(op, ops.Activation) and alone and read in takes_activation:
+            continue
+        found.extend(_kernels_of(op))
+    return tuple(found)
+
+
+def network_kernels(spec: NetworkSpec) -> Iterator[Kernel]:
+    """Every kernel of the condensed network in the order of execution."""
+    return (k for step in spec.plan("condensed").steps for k in kernels(step.fragment))

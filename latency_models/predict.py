@@ -1,0 +1,129 @@
+"""The milliseconds of a network on a device: the sum over its kernels of price times amount."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from latency_models.devices import Device, device
+from latency_models.kernels import Kernel, features, kernels
+from search_space.plan import FRAGMENT_CACHE_SIZE, Fragment
+
+if TYPE_CHECKING:
+    from search_space.spec import NetworkSpec
+
+DEFAULT_DEVICE = "raspberry-pi-4/ncnn/1"
+MEASURED_FROM_NETWORKS = 3
+"""A kind of kernel in fewer networks of the fit is not told apart from its neighbours there."""
+GUESS_FACTOR = 2.0
+"""How far off, up or down, the price of a kind that was never measured is taken to be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """The predicted time of one image on the CPU.
+
+    Attributes:
+        ms: Milliseconds.
+        low_ms: Lower end of the interval that holds the measured time about nine times in ten.
+        high_ms: Its upper end.
+        unpriced: Kinds of kernels that the device has no price for; ``ms`` lacks them.
+        extrapolated: Sentences on what lies outside the networks that were measured; the
+            interval is wider for them.
+    """
+
+    ms: float
+    low_ms: float
+    high_ms: float
+    unpriced: tuple[str, ...]
+    extrapolated: tuple[str, ...]
+
+
+class _Price(NamedTuple):
+    macs: int
+    ms: float
+    guessed_ms: float
+    guessed: frozenset[str]
+    unpriced: frozenset[str]
+
+
+def kernel_ms(kernel: Kernel, on: Device) -> float | None:
+    """Milliseconds of one kernel; None where the device lacks one of its prices."""
+    ns = 0.0
+    for name, amount in features(kernel):
+        if name not in on.weights:
+            return None
+        ns += on.weights[name] * amount
+    return ns / 1e6
+
+
+@lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
+def _price(fragment: Fragment, on: Device) -> _Price:
+    macs = 0
+    total = guessed_ms = 0.0
+    guessed: set[str] = set()
+    unpriced: set[str] = set()
+    for kernel in kernels(fragment):
+        macs += kernel.macs
+        ms = kernel_ms(kernel, on)
+        if ms is None:
+            unpriced.add(kernel.kind)
+            continue
+        total += ms
+        if on.measured_kinds.get(kernel.kind, 0) < MEASURED_FROM_NETWORKS:
+            guessed_ms += ms
+            guessed.add(kernel.kind)
+    return _Price(macs, total, guessed_ms, frozenset(guessed), frozenset(unpriced))
+
+
+def predict_on(spec: NetworkSpec, on: Device) -> Latency:
+    """As :func:`predict`, on a device that is not shipped."""
+    prices = [_price(step.fragment, on) for step in spec.plan("condensed").steps]
+    ms = sum(p.ms for p in prices)
+    guessed_ms = sum(p.guessed_ms for p in prices)
+    guessed = frozenset[str]().union(*(p.guessed for p in prices))
+    unpriced = frozenset[str]().union(*(p.unpriced for p in prices))
+
+    residual = on.error.log_residual_90
+    network_macs = sum(p.macs for p in prices)
+    least, largest = on.macs_range
+    outside = not least <= network_macs <= largest
+    if outside:
+        residual *= GUESS_FACTOR
+    known_ms = ms - guessed_ms
+    return Latency(
+        ms=ms,
+        low_ms=(known_ms + guessed_ms / GUESS_FACTOR) * math.exp(-residual),
+        high_ms=(known_ms + guessed_ms * GUESS_FACTOR) * math.exp(residual),
+        unpriced=tuple(sorted(unpriced)),
+        extrapolated=_remarks(on, guessed, network_macs if outside else None),
+    )
+
+
+def _remarks(on: Device, guessed: frozenset[str], outside_macs: int | None) -> tuple[str, ...]:
+    remarks = [
+        f"{kind}: in {on.measured_kinds.get(kind, 0)} of the {len(on.networks)} networks measured"
+        for kind in sorted(guessed)
+    ]
+    if outside_macs is not None:
+        least, largest = on.macs_range
+        remarks.append(
+            f"{outside_macs / 1e6:.1f} M MACs: outside the {least / 1e6:.1f} to"
+            f" {largest / 1e6:.1f} M of the networks measured"
+        )
+    return tuple(remarks)
+
+
+def predict(spec: NetworkSpec, device_key: str = DEFAULT_DEVICE) -> Latency:
+    """The latency of the condensed network on a device, batch 1.
+
+    Args:
+        spec: The network.
+        device_key: One of ``DEVICES``: ``board/runtime/threads``.
+
+    Raises:
+        UnknownName: no such device; the message lists the known ones.
+    """
+    return predict_on(spec, device(device_key))

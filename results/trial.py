@@ -1,0 +1,63 @@
+"""The vocabulary of what happened: the score of a training, the record of a trial."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from search_space.space import Choices
+from search_space.spec import NetworkSpec
+
+State = Literal["running", "complete", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What one proxy training showed, on the validation part, of the condensed network.
+
+    ``accuracy`` is a fraction, ``loss`` the mean cross-entropy, ``wall_s`` the seconds it took.
+    """
+
+    accuracy: float
+    loss: float
+    epochs: int
+    wall_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A network that a searcher wants trained: its choices, itself, and what the searcher wants
+    to read back later (plain JSON values)."""
+
+    choices: Choices
+    spec: NetworkSpec
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One network and what became of it.
+
+    ``macs``, ``params`` and the milliseconds are those of the target network, never of the proxy.
+    ``score`` is None until the training is complete, ``failure`` None unless it failed.
+    """
+
+    number: int
+    state: State
+    proposal: Proposal
+    macs: int
+    params: int
+    paper_flops: int
+    latency_ms: float
+    latency_low_ms: float
+    latency_high_ms: float
+    score: Score | None = None
+    failure: str | None = None
+
+    @property
+    def objectives(self) -> tuple[float, float]:
+        """Accuracy (to maximise) and latency in ms (to minimise) of a complete trial."""
+        if self.score is None:
+            raise ValueError(f"trial {self.number} is {self.state} and has no score")
+        return self.score.accuracy, self.latency_ms

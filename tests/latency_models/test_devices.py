@@ -1,0 +1,71 @@
+"""The device files: those shipped, and broken ones."""
+
+from pathlib import Path
+
+import pytest
+
+from latency_models import DEVICES, device, load_device
+from latency_models.devices import DATA
+from search_space.errors import UnknownName, UserError
+
+
+@pytest.mark.parametrize("key", DEVICES)
+def test_shipped_devices_are_what_their_file_says_and_name_source_and_error(key: str) -> None:
+    found = device(key)
+    assert found.key == key
+    assert (DATA / found.file_name).read_text(encoding="utf-8") == found.to_yaml()
+    assert "@" in found.source and found.licence
+    assert 0 < found.error.median <= found.error.log_residual_90
+    assert max(found.measured_kinds.values()) <= len(found.networks)
+    assert min(found.weights.values()) > 0, "a kind that costs nothing is not measured but missed"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "raspberry-pi-4/ncnn/1",
+        "raspberry-pi-3/ncnn/1",
+        "jetson-tx2/ncnn/1",
+        "pixel-4/tflite/1",
+        "pixel-4/pytorch/1",
+    ],
+)
+def test_the_boards_that_people_ask_for_are_there(key: str) -> None:
+    assert key in DEVICES
+
+
+def test_the_ambiguous_core_of_the_jetson_tx2_is_told() -> None:
+    assert "Denver2 or Cortex-A57" in device("jetson-tx2/ncnn/1").note
+
+
+def test_an_unknown_device_lists_the_known_ones() -> None:
+    with pytest.raises(UnknownName, match=r"unknown device 'toaster'.*raspberry-pi-4/ncnn/1"):
+        device("toaster")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("board: raspberry-pi-4\n", "", "mapping with the fields board, core"),
+        ("threads: 1", "threads: one", r"`threads` \(='one'\) must be a whole number above 0"),
+        ("ns_per_mac.conv: ", "ns_per_mac.conv: -", "`weights`.* numbers of at least 0"),
+        ("mean: ", "average: ", "`error` must be a mapping with the fields"),
+        ("networks:", "networks: none\nold:", "mapping with the fields"),
+        ("board: ", "board: [", "cannot be read"),
+    ],
+)
+def test_a_broken_device_file_is_told_in_a_sentence(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = device("raspberry-pi-4/ncnn/1").to_yaml()
+    assert old in text
+    path = tmp_path / "broken.yaml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(UserError, match=message) as caught:
+        load_device(path)
+    assert str(caught.value).startswith(f"device file {path}: ")
+
+
+def test_a_missing_device_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        load_device(tmp_path / "none.yaml")

@@ -1,0 +1,190 @@
+"""Fits to measurements that the tests make up."""
+
+import csv
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latency_models import Device, load_device
+from latency_models.fit import BOARDS, NCNN_PRIOR, PHONE_COLUMN, fit, main, read_layers, solve
+from latency_models.kernels import Kernel, features
+from search_space.errors import UserError
+
+PRICES = {
+    "ns_per_mac.pointwise": 0.2,
+    "ns_per_mac.conv": 0.3,
+    "ns_per_mac.depthwise": 0.9,
+    "ns_per_mac.linear": 0.5,
+    "ns_per_element.computed": 0.7,
+    "ns_per_element.moved": 1.5,
+    "ns_per_kernel.call": 5000.0,
+}
+KINDS = ("pointwise", "conv", "depthwise", "linear", "concat")
+
+
+def made_up_networks(count: int, seed: int = 0) -> dict[str, list[Kernel]]:
+    """Random lists of kernels: what matters is only that their kinds do not grow together."""
+    rng = random.Random(seed)
+
+    def kernel(kind: str) -> Kernel:
+        return Kernel(
+            kind=kind,  # type: ignore[arg-type]
+            in_elements=rng.randint(1, 10**6),
+            out_elements=rng.randint(1, 10**6),
+            macs=0 if kind == "concat" else rng.randint(1, 10**7),
+        )
+
+    return {
+        f"net{i}": [kernel(kind) for kind in KINDS for _ in range(rng.randint(1, 8))]
+        for i in range(count)
+    }
+
+
+def price_ms(kernels: list[Kernel]) -> float:
+    return sum(PRICES[name] * n for kernel in kernels for name, n in features(kernel)) / 1e6
+
+
+def fitted(networks: dict[str, list[Kernel]], times: dict[str, float]) -> Device:
+    return fit(
+        networks,
+        times,
+        board="b",
+        runtime="ncnn",
+        threads=1,
+        precision="fp32",
+        core="c",
+        source="s @ 1",
+        licence="l",
+        note="n",
+    )
+
+
+def test_known_prices_are_recovered_from_exact_times() -> None:
+    networks = made_up_networks(200)
+    found = fitted(networks, {name: price_ms(kernels) for name, kernels in networks.items()})
+    for name in ("ns_per_mac.pointwise", "ns_per_mac.conv", "ns_per_element.moved"):
+        assert found.weights[name] == pytest.approx(PRICES[name], rel=0.02), name
+    assert found.error.mean < 0.01
+    assert found.error.within_10_percent == 1
+    assert found.measured_kinds == dict.fromkeys(sorted(KINDS), 200)
+
+
+def test_a_price_that_nothing_decides_keeps_its_prior_ratio() -> None:
+    networks = made_up_networks(50)
+    times = {
+        name: 3e-7 * sum(NCNN_PRIOR[f] * n for k in kernels for f, n in features(k))
+        for name, kernels in networks.items()
+    }
+    weights = fitted(networks, times).weights
+    ratio = weights["ns_per_mac.grouped_conv"] / weights["ns_per_mac.pointwise"]
+    assert ratio == pytest.approx(NCNN_PRIOR["ns_per_mac.grouped_conv"], rel=1e-4)
+
+
+def test_prices_are_never_negative() -> None:
+    # The second network does more and takes less: least squares would pay for the second column.
+    amounts = np.array([[1.0, 0.0], [1.0, 50.0], [2.0, 0.0]])
+    prices = solve(amounts, np.array([1.0, 0.5, 2.0]), np.ones(2))
+    assert (prices >= 0).all()
+    assert prices[1] < 0.01 < prices[0]
+
+
+def test_networks_without_layers_are_left_out_and_too_few_are_refused() -> None:
+    networks = made_up_networks(3)
+    times = {name: price_ms(kernels) for name, kernels in networks.items()}
+    assert fitted(networks, times | {"unknown": 1.0}).networks == ("net0", "net1", "net2")
+    with pytest.raises(UserError, match=r"b/ncnn/1: 2 networks .* at least 3"):
+        fitted(networks, {"net0": 1.0, "net1": 2.0})
+
+
+# --- The command on tables written here -------------------------------------------------------
+
+LAYER_COLUMNS = "model op cin hin cout hout {} stride groups macs params in_elems out_elems"
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def layer(model: str, op: str, width: int, window: str) -> dict[str, object]:
+    side, groups = (3, width) if op == "dwconv" else (1, 1)
+    maps = width * 14 * 14
+    weights = width * (width // groups) * side**2
+    computes = op != "concat"
+    values = (model, op, width, 14, width, 14, side if computes else "", 1)
+    values += (groups, weights * 196 * computes, weights * computes, maps, maps)
+    return dict(zip(LAYER_COLUMNS.format(window).split(), values, strict=True))
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """The five tables with four networks that take 1 ns per multiply-add on every device."""
+    models = {f"net{width}": width for width in (8, 16, 32, 64)}
+    for table, window in (("ncnn_layers.csv", "kh"), ("mobile_layers.csv", "k")):
+        ops = ("pwconv", "dwconv", "concat")
+        write(tmp_path / table, [layer(m, op, w, window) for m, w in models.items() for op in ops])
+    times = {m: (w * w + 9 * w) * 196 / 1e6 for m, w in models.items()}
+    for table in ("mobile_tflite_ms.csv", "mobile_torch_ms.csv"):
+        write(tmp_path / table, [{"model": m, PHONE_COLUMN: t} for m, t in times.items()])
+    runs = [(board, threads) for board in BOARDS for threads in board.threads]
+    write(
+        tmp_path / "ncnn_ms.csv",
+        [
+            {
+                "run_id": run,
+                "device": board.device.rstrip(","),
+                "heading": board.name,
+                "core": board.core,
+                "isa": "v8.0",
+                "cluster_ambiguous": int(board.ambiguous),
+                "threads": threads,
+                "gpu_device": gpu,
+                "model": model,
+                "is_int8": int8,
+                "min_ms": ms * factor,
+            }
+            for run, (board, threads) in enumerate(runs)
+            # Whatever ran on a GPU or in int8 must not be read: it would be 100 times too fast.
+            for gpu, int8, factor in (("-1.0", 0, 1), ("0.0", 0, 0.01), ("", 1, 0.01))
+            for model, ms in times.items()
+        ],
+    )
+    return tmp_path
+
+
+def test_the_command_writes_every_device_twice_alike(
+    tables: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for out in ("one", "two"):
+        main(["--measurements", str(tables), "--out", str(tables / out)])
+    files = sorted((tables / "one").iterdir())
+    assert len(files) == sum(len(board.threads) for board in BOARDS) + 2
+    printed = capsys.readouterr().out
+    for path in files:
+        assert path.read_bytes() == (tables / "two" / path.name).read_bytes()
+        device = load_device(path)
+        assert path.name == device.file_name
+        assert device.key in printed
+        assert len(device.networks) == 4
+        # 1 ns per multiply-add is what 64 channels of them cost almost alone.
+        assert 0.3 < device.weights["ns_per_mac.pointwise"] < 1.2
+
+
+def test_broken_tables_end_in_a_sentence(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tables / "mobile_torch_ms.csv").write_text("model\nnet8\n", encoding="utf-8")
+    with pytest.raises(SystemExit) as caught:
+        main(["--measurements", str(tables), "--out", str(tables / "out")])
+    assert caught.value.code == 2
+    assert f"lacks the columns {PHONE_COLUMN}" in capsys.readouterr().err
+    assert not (tables / "out").exists()
+
+
+def test_an_operation_without_a_kind_is_refused_with_its_line(tables: Path) -> None:
+    path = tables / "ncnn_layers.csv"
+    path.write_text(path.read_text().replace("dwconv", "attention", 1), encoding="utf-8")
+    with pytest.raises(UserError, match=r"line 3: `op` \(='attention'\) must be one of conv"):
+        read_layers(path)

@@ -1,0 +1,141 @@
+"""Kernels of condensed plans, written out by hand."""
+
+from collections import Counter
+
+import pytest
+
+from latency_models.kernels import Kernel, conv_kind, features, kernels, network_kernels
+from search_space.ops import Shuffle
+from search_space.plan import Trace
+from search_space.spec import HeadSpec, NetworkSpec, StageSpec, StemSpec
+from search_space.zoo import ZOO
+
+
+def tiny(**changes: object) -> NetworkSpec:
+    stage = {"depth": 1, "growth_rate": 4, "bottleneck": 2, "groups_1x1": 2, "condense_factor": 2}
+    return NetworkSpec(
+        image_size=8,
+        classes=10,
+        stem=StemSpec(channels=8),
+        stages=(StageSpec(**(stage | changes)),),  # type: ignore[arg-type]
+    )
+
+
+def move(kind: str, read: int, written: int) -> Kernel:
+    return Kernel(kind=kind, in_elements=read, out_elements=written)  # type: ignore[arg-type]
+
+
+def test_every_kernel_of_a_tiny_network() -> None:
+    pixels = 8 * 8
+    assert list(network_kernels(tiny(groups_3x3=2))) == [
+        Kernel(
+            kind="conv",
+            in_elements=3 * pixels,
+            out_elements=8 * pixels,
+            macs=8 * 3 * 9 * pixels,
+            weights=8 * 3 * 9,
+            kernel=3,
+        ),
+        move("gather", 8 * pixels, 8 * pixels),
+        move("elementwise", 8 * pixels, 8 * pixels),
+        Kernel(
+            kind="grouped_pointwise",
+            in_elements=8 * pixels,
+            out_elements=8 * pixels,
+            macs=8 * 4 * pixels,
+            weights=8 * 4,
+            groups=2,
+        ),
+        move("shuffle", 8 * pixels, 8 * pixels),
+        Kernel(
+            kind="grouped_conv",
+            in_elements=8 * pixels,
+            out_elements=4 * pixels,
+            macs=4 * 4 * 9 * pixels,
+            weights=4 * 4 * 9,
+            kernel=3,
+            groups=2,
+        ),
+        move("concat", 12 * pixels, 12 * pixels),
+        move("elementwise", 12 * pixels, 12 * pixels),
+        move("global_pool", 12 * pixels, 12),
+        Kernel(kind="linear", in_elements=12, out_elements=10, macs=120, weights=130),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shuffled", "read_twice", "kinds"),
+    [
+        (False, False, ["pointwise"]),
+        (True, False, ["pointwise", "shuffle"]),
+        (False, True, ["pointwise", "elementwise"]),
+        (True, True, ["pointwise", "shuffle", "elementwise"]),
+    ],
+)
+def test_norm_and_activation_fold_unless_the_value_between_has_another_reader(
+    shuffled: bool, read_twice: bool, kinds: list[str]
+) -> None:
+    t = Trace("condensed", (8,), 4)
+    x = t.conv("c", t.inputs[0], 8, kernel=1)
+    if shuffled:
+        x = t.add(Shuffle, "s", (x,), groups=2)
+    y = t.norm_act("n", x, "relu")
+    fragment = t.fragment(y, x) if read_twice else t.fragment(y)
+    assert [k.kind for k in kernels(fragment)] == kinds
+
+
+def test_an_activation_folds_into_a_linear_layer() -> None:
+    def count(features: int) -> int:
+        head = HeadSpec(features=features)
+        return sum(1 for _ in network_kernels(tiny().replace(head=head)))
+
+    assert count(6) == count(0) + 1
+
+
+def test_squeeze_excite_is_a_pool_two_linear_layers_and_a_multiplication() -> None:
+    plain, excited = (
+        Counter(k.kind for k in network_kernels(tiny(se_reduction=reduction)))
+        for reduction in (0, 2)
+    )
+    assert excited - plain == Counter(global_pool=1, linear=2, binary=1)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_kernels_multiply_as_often_as_the_plan(name: str) -> None:
+    spec = ZOO[name]
+    assert sum(k.macs for k in network_kernels(spec)) == sum(
+        op.macs for op in spec.plan("condensed").ops
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "kernel", "groups", "out_size", "kind"),
+    [
+        (3, 8, 3, 1, 8, "conv"),
+        (8, 8, 1, 1, 8, "pointwise"),
+        (8, 8, 1, 1, 1, "linear"),
+        (8, 8, 1, 4, 8, "grouped_pointwise"),
+        (8, 8, 3, 4, 8, "grouped_conv"),
+        (8, 16, 3, 8, 8, "depthwise"),
+        (8, 8, 1, 8, 8, "depthwise"),
+    ],
+)
+def test_the_kind_of_a_convolution(
+    inputs: int, outputs: int, kernel: int, groups: int, out_size: int, kind: str
+) -> None:
+    assert kind == conv_kind(
+        inputs=inputs, outputs=outputs, kernel=kernel, groups=groups, out_size=out_size
+    )
+
+
+def test_features_charge_multiply_adds_elements_and_the_call() -> None:
+    conv = Kernel(kind="conv", in_elements=10, out_elements=5, macs=90, weights=18, kernel=3)
+    assert dict(features(conv)) == {
+        "ns_per_mac.conv": 90,
+        "ns_per_element.computed": 15,
+        "ns_per_kernel.call": 1,
+    }
+    assert dict(features(move("gather", 10, 5))) == {
+        "ns_per_element.moved": 15,
+        "ns_per_kernel.call": 1,
+    }

@@ -1,0 +1,91 @@
+"""Properties of predictions; no figure of a device is asserted."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from latency_models import DEVICES, Device, device, predict, predict_on
+from latency_models.kernels import network_kernels
+from latency_models.predict import DEFAULT_DEVICE, GUESS_FACTOR, kernel_ms
+from search_space.errors import UnknownName
+from search_space.spec import NetworkSpec, StageSpec, StemSpec
+from search_space.zoo import ZOO
+
+
+def network(depth: int = 2, **changes: object) -> NetworkSpec:
+    stage = StageSpec(depth=depth, growth_rate=8, **changes)  # type: ignore[arg-type]
+    return NetworkSpec(image_size=64, classes=10, stem=StemSpec(channels=16), stages=(stage,) * 2)
+
+
+def changed(**changes: object) -> Device:
+    return dataclasses.replace(device(DEFAULT_DEVICE), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", DEVICES)
+def test_ms_is_the_sum_over_kernels_and_lies_in_its_interval(key: str) -> None:
+    spec = ZOO["condensenetv2-a"]
+    found = predict(spec, key)
+    prices = [kernel_ms(k, device(key)) for k in network_kernels(spec)]
+    assert found.ms == pytest.approx(sum(p for p in prices if p is not None))
+    assert found.low_ms < found.ms < found.high_ms
+    assert found.unpriced == ()
+
+
+@pytest.mark.parametrize("key", DEVICES)
+def test_a_deeper_network_takes_longer(key: str) -> None:
+    times = [predict(network(depth), key).ms for depth in (1, 2, 4, 8)]
+    assert times == sorted(set(times))
+
+
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(UnknownName, match="pixel-4/tflite/1"):
+        predict(network(), "pixel-4")
+
+
+def test_kinds_without_a_price_are_named_and_left_out() -> None:
+    weights = dict(device(DEFAULT_DEVICE).weights)
+    del weights["ns_per_element.moved"]
+    found = predict_on(network(), changed(weights=weights))
+    assert found.unpriced == ("concat", "elementwise", "global_pool", "pool")
+    assert found.ms < predict(network()).ms
+
+
+def test_kinds_never_measured_are_named_and_widen_the_interval() -> None:
+    kinds = {k.kind: 19 for k in network_kernels(network())}
+    wide = (1, 10**12)
+    known = predict_on(network(), changed(measured_kinds=kinds, macs_range=wide))
+    assert known.extrapolated == ()
+    del kinds["concat"]
+    unknown = predict_on(network(), changed(measured_kinds=kinds, macs_range=wide))
+    assert unknown.extrapolated == ("concat: in 0 of the 19 networks measured",)
+    assert unknown.ms == known.ms
+    assert unknown.low_ms < known.low_ms < known.high_ms < unknown.high_ms
+
+
+@pytest.mark.parametrize("macs_range", [(1, 2), (10**11, 10**12)])
+def test_networks_larger_or_smaller_than_measured_are_told(macs_range: tuple[int, int]) -> None:
+    kinds = {k.kind: 19 for k in network_kernels(network())}
+    inside = predict_on(network(), changed(measured_kinds=kinds, macs_range=(1, 10**12)))
+    outside = predict_on(network(), changed(measured_kinds=kinds, macs_range=macs_range))
+    assert len(outside.extrapolated) == 1 and "M MACs: outside the" in outside.extrapolated[0]
+    assert outside.high_ms / outside.ms == pytest.approx(
+        (inside.high_ms / inside.ms) ** GUESS_FACTOR
+    )
+
+
+def test_condensed_operators_are_flagged_on_the_default_device() -> None:
+    remarks = " ".join(predict(ZOO["condensenetv2-a"]).extrapolated)
+    for kind in ("gather", "index_add", "grouped_pointwise", "grouped_conv"):
+        assert f"{kind}: " in remarks
+
+
+def test_torch_and_the_fitting_libraries_are_not_imported() -> None:
+    code = (
+        "import sys; from latency_models import predict; from search_space.zoo import zoo;"
+        "predict(zoo('condensenet-a'));"
+        "print([m for m in ('torch', 'scipy', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
