@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls  # type: ignore[import-untyped]
+from scipy.optimize import nnls
 
 from latency_models.devices import DATA, Device, FitError
 from latency_models.kernels import Kernel, MoveKind, conv_kind, features

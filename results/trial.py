@@ -36,22 +36,28 @@ class Proposal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One network and what became of it.
+class Estimate:
+    """What is known of a network before it is trained: costs of the target, never of the proxy."""
 
-    ``macs``, ``params`` and the milliseconds are those of the target network, never of the proxy.
-    ``score`` is None until the training is complete, ``failure`` None unless it failed.
-    """
-
-    number: int
-    state: State
-    proposal: Proposal
     macs: int
     params: int
     paper_flops: int
     latency_ms: float
     latency_low_ms: float
     latency_high_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One network and what became of it.
+
+    ``score`` is None until the training is complete, ``failure`` None unless it failed.
+    """
+
+    number: int
+    state: State
+    proposal: Proposal
+    estimate: Estimate
     score: Score | None = None
     failure: str | None = None
 
@@ -60,4 +66,4 @@ class Trial:
         """Accuracy (to maximise) and latency in ms (to minimise) of a complete trial."""
         if self.score is None:
             raise ValueError(f"trial {self.number} is {self.state} and has no score")
-        return self.score.accuracy, self.latency_ms
+        return self.score.accuracy, self.estimate.latency_ms

@@ -186,9 +186,7 @@ def paper_convention(spec: NetworkSpec) -> str:
     Reactivation, squeeze-excite or hard-swish: CondenseNetV2's; else learned groups:
     CondenseNet's; else multiply-adds alone.
     """
-    modern = any(
-        s.sfr != "none" or s.se_reduction or s.activation != "relu" for s in spec.stages
-    )
+    modern = any(s.sfr != "none" or s.se_reduction or s.activation != "relu" for s in spec.stages)
     if modern or spec.head.features or spec.head.se_reduction:
         return "condensenetv2"
     if any(s.condense_factor > 1 for s in spec.stages):

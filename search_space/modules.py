@@ -178,7 +178,7 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = x.mean((2, 3)) if x.dim() == 4 else x
-        scale = self.expand(self.reduce(pooled).relu()).sigmoid()
+        scale: Tensor = self.expand(self.reduce(pooled).relu()).sigmoid()
         return x * (scale[:, :, None, None] if x.dim() == 4 else scale)
 
 
@@ -218,8 +218,8 @@ class Shuffle(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, channels, height, width = x.shape
-        x = x.view(n, self.groups, channels // self.groups, height, width)
-        return x.transpose(1, 2).reshape(n, channels, height, width)
+        grouped: Tensor = x.view(n, self.groups, channels // self.groups, height, width)
+        return grouped.transpose(1, 2).reshape(n, channels, height, width)
 
 
 class Concat(nn.Module):
@@ -237,7 +237,7 @@ class Split(nn.Module):
         self.sizes = sizes
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return x.split(self.sizes, 1)
+        return torch.split(x, self.sizes, 1)
 
 
 class Add(nn.Module):

@@ -117,8 +117,8 @@ def initialise(network: nn.Module, generator: torch.Generator | None) -> None:
         else:
             bound = weight.shape[1] ** -0.5
             nn.init.uniform_(weight, -bound, bound, generator=generator)
-        if getattr(module, "bias", None) is not None:
-            nn.init.zeros_(module.bias)
+        if isinstance(bias := getattr(module, "bias", None), Tensor):
+            nn.init.zeros_(bias)
 
 
 def _convert(masked: FragmentModule, condensed: FragmentModule) -> None:

@@ -240,9 +240,7 @@ def stem(form: Form, channels: int, size: int, width: int, kernel: int, stride: 
 
 
 @lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
-def transition(
-    form: Form, channels: tuple[int, ...], size: int, spec: TransitionSpec
-) -> Fragment:
+def transition(form: Form, channels: tuple[int, ...], size: int, spec: TransitionSpec) -> Fragment:
     """Halves the resolution: pooling alone, or norm, ReLU, 1x1 convolution and pooling."""
     t = Trace(form, channels, size)
     x = t.concat("fetch", t.inputs)
@@ -254,7 +252,9 @@ def transition(
 
 
 @lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
-def head(form: Form, channels: tuple[int, ...], size: int, spec: HeadSpec, classes: int) -> Fragment:
+def head(
+    form: Form, channels: tuple[int, ...], size: int, spec: HeadSpec, classes: int
+) -> Fragment:
     """Norm, ReLU, global pooling, squeeze-excite, hidden layer, classifier."""
     t = Trace(form, channels, size)
     x = t.norm_act("final", t.concat("fetch", t.inputs), "relu")

@@ -297,6 +297,27 @@ class NetworkSpec:
         text = json.dumps(self.canonical().to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    def __str__(self) -> str:
+        """The network in one line: depths, growth rates and what differs between stages."""
+        shown: dict[str, list[int | str]] = {
+            "d": [s.depth for s in self.stages],
+            "k": [s.growth_rate for s in self.stages],
+            "G": [s.groups_1x1 for s in self.stages],
+            "C": [s.condense_factor for s in self.stages],
+            "sfr": [s.sfr for s in self.stages],
+            "fetch": [s.fetch for s in self.stages],
+        }
+        return (
+            f"{self.id} ("
+            + ", ".join(
+                f"{name} {'/'.join(map(str, values))}"
+                if len(set(values)) > 1
+                else f"{name} {values[0]}"
+                for name, values in shown.items()
+            )
+            + ")"
+        )
+
     def canonical(self) -> NetworkSpec:
         """The same network with every choice that has no effect at its plainest value."""
         return dataclasses.replace(
@@ -393,9 +414,7 @@ def _parse(kind: type[S], data: object, what: str) -> S:
         if name not in fields:
             raise SpecError(f"{what} has no field `{name}`; its fields: {', '.join(fields)}")
     for name, f in fields.items():
-        required = (
-            f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        )
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in values:
             raise SpecError(f"{what} lacks the field `{name}`")
     try:

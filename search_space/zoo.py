@@ -129,9 +129,7 @@ ZOO: dict[str, NetworkSpec] = {
     ),
     "condensenetv2-a": condensenetv2((1, 1, 4, 6, 8), (8, 8, 16, 32, 64), 8, features=828),
     "condensenetv2-b": condensenetv2((2, 4, 6, 8, 6), (6, 12, 24, 48, 96), 6, features=1024),
-    "condensenetv2-c": condensenetv2(
-        _IMAGENET_DEPTHS, _IMAGENET_GROWTH_RATES, 8, features=1024
-    ),
+    "condensenetv2-c": condensenetv2(_IMAGENET_DEPTHS, _IMAGENET_GROWTH_RATES, 8, features=1024),
     "sparsenet-bc-100-k12": sparsenet_bc(100, 12, classes=100),
     "sparsenet-bc-100-k24": sparsenet_bc(100, 24, classes=100),
 }

@@ -44,7 +44,7 @@ class Part:
         """Normalised batches: in order, or shuffled (and augmented) where a generator is given."""
         n = len(self)
         order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
-        for chosen in order.split(size):
+        for chosen in torch.split(order, size):
             images = self.images[chosen].float().sub_(self.mean).div_(self.std)
             if generator is not None and self.augment:
                 images = crop_and_flip(images, generator)

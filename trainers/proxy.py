@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,8 @@ from search_space.build import build
 from search_space.errors import UserError
 from search_space.spec import NetworkSpec
 from trainers.data import DataSplits, Part
+
+RECALIBRATION_BATCHES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,7 @@ class TrainConfig:
         UserError: a value is out of its range.
     """
 
-    epochs: int = 4
+    epochs: int = 3
     batch_size: int = 64
     learning_rate: float = 0.1
     momentum: float = 0.9
@@ -103,6 +106,7 @@ def train_proxy(
             on_step(step, steps)
     # However few the iterations were, all drops are due by now.
     network.condense(1.0)
+    recalibrate(network, data.train, config.batch_size)
     accuracy, validation_loss = evaluate(
         network.eval().to_inference(), data.validation, config.batch_size
     )
@@ -130,6 +134,25 @@ def _step(
         raise TrainingFailed(f"out of memory: {error}") from None
     optimiser.step()
     return loss.item()
+
+
+@torch.no_grad()
+def recalibrate(network: nn.Module, part: Part, batch_size: int) -> None:
+    """Computes the batch-norm statistics anew from the first ``RECALIBRATION_BATCHES`` batches.
+
+    Running averages lag behind weights that still change fast: after a short training they
+    describe a network that no longer is, and the score would tell more of them than of it.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+    network.train()
+    for images, _ in islice(part.batches(batch_size), RECALIBRATION_BATCHES):
+        network(images.contiguous(memory_format=torch.channels_last))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 @torch.no_grad()

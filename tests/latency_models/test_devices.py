@@ -14,7 +14,8 @@ def test_shipped_devices_are_what_their_file_says_and_name_source_and_error(key:
     found = device(key)
     assert found.key == key
     assert (DATA / found.file_name).read_text(encoding="utf-8") == found.to_yaml()
-    assert "@" in found.source and found.licence
+    assert "@" in found.source
+    assert found.licence
     assert 0 < found.error.median <= found.error.log_residual_90
     assert max(found.measured_kinds.values()) <= len(found.networks)
     assert min(found.weights.values()) > 0, "a kind that costs nothing is not measured but missed"

@@ -69,7 +69,8 @@ def test_networks_larger_or_smaller_than_measured_are_told(macs_range: tuple[int
     kinds = {k.kind: 19 for k in network_kernels(network())}
     inside = predict_on(network(), changed(measured_kinds=kinds, macs_range=(1, 10**12)))
     outside = predict_on(network(), changed(measured_kinds=kinds, macs_range=macs_range))
-    assert len(outside.extrapolated) == 1 and "M MACs: outside the" in outside.extrapolated[0]
+    assert len(outside.extrapolated) == 1
+    assert "M MACs: outside the" in outside.extrapolated[0]
     assert outside.high_ms / outside.ms == pytest.approx(
         (inside.high_ms / inside.ms) ** GUESS_FACTOR
     )

@@ -1,0 +1,237 @@
+"""The one record of a study: an Optuna storage.
+
+Every number that a person may want to see stands in a readable user attribute, so that
+optuna-dashboard and pandas show it. A trial is written once its network is admitted, with all its
+known costs, in one transaction; it is *running* until it is told, and a trial that a killed
+process left running is handed out again under the same number.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from results.trial import Estimate, Proposal, Score, State, Trial
+from search_space.errors import UserError
+from search_space.space import SearchSpace
+from search_space.spec import NetworkSpec
+
+DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")
+METRICS = ("accuracy", "latency_ms")
+SETTINGS = "settings"
+REJECTED = "rejected"
+
+T = TypeVar("T")
+_STATES: dict[TrialState, State] = {
+    TrialState.WAITING: "running",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "failed",
+    TrialState.FAIL: "failed",
+}
+
+
+def sqlite_url(path: Path) -> str:
+    """The storage URL of a SQLite file."""
+    return f"sqlite:///{path.resolve()}"
+
+
+def quiet_optuna() -> None:
+    """Leaves the terminal to the command; failures still raise."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class Study:
+    """A study in a storage. Make one with :meth:`create` or :meth:`load`."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+
+    @classmethod
+    def create(cls, storage: str, name: str, settings: Mapping[str, Any]) -> Study:
+        """A new study.
+
+        Args:
+            storage: Any Optuna storage URL.
+            name: The study's name; must be new in that storage.
+            settings: JSON values, enough to go on with the study from the storage alone.
+
+        Raises:
+            UserError: the storage cannot be opened, or has a study of this name.
+        """
+        try:
+            study = optuna.create_study(
+                storage=_open(storage), study_name=name, directions=DIRECTIONS
+            )
+        except optuna.exceptions.DuplicatedStudyError:
+            raise UserError(
+                f"the storage {storage} already holds a study named {name!r};"
+                " continue it with `search resume`, or choose another --out"
+            ) from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(list(METRICS))
+        study.set_user_attr(SETTINGS, dict(settings))
+        study.set_user_attr(REJECTED, {})
+        return cls(study)
+
+    @classmethod
+    def load(cls, storage: str, name: str) -> Study:
+        """A study that exists.
+
+        Raises:
+            UserError: the storage cannot be opened, has no such study, or one that is not ours.
+        """
+        opened = _open(storage)
+        try:
+            study = optuna.load_study(storage=opened, study_name=name)
+        except KeyError:
+            known = ", ".join(repr(s) for s in optuna.get_all_study_names(opened)) or "none"
+            raise UserError(
+                f"the storage {storage} has no study named {name!r}; it has: {known}"
+            ) from None
+        if SETTINGS not in study.user_attrs:
+            raise UserError(
+                f"the study {name!r} in {storage} lacks the attribute `{SETTINGS}`:"
+                " it was not made by `search run`"
+            )
+        return cls(study)
+
+    @property
+    def name(self) -> str:
+        return str(self._study.study_name)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What :meth:`create` was given."""
+        return dict(self._study.user_attrs[SETTINGS])
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Proposals that never became trials, by reason."""
+        return dict(self._study.user_attrs[REJECTED])
+
+    def count_rejected(self, counts: Mapping[str, int]) -> None:
+        """Writes the counts by reason if they have changed."""
+        if dict(counts) != self.rejected:
+            self._study.set_user_attr(REJECTED, dict(counts))
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next trial to start will have."""
+        return len(self._study.get_trials(deepcopy=False))
+
+    def start(
+        self,
+        space: SearchSpace,
+        proposal: Proposal,
+        estimate: Estimate,
+        constraints: Mapping[str, float],
+    ) -> Trial:
+        """Writes an admitted network as a running trial.
+
+        ``constraints`` are cost minus limit for each limit, at most 0.
+        """
+        attributes = {
+            "architecture": proposal.spec.id,
+            **asdict(estimate),
+            "constraints": dict(constraints),
+            "spec": proposal.spec.to_json(),
+            "notes": proposal.notes,
+        }
+        self._study.enqueue_trial(dict(proposal.choices), user_attrs=attributes)
+        return self._begin(_distributions(space))
+
+    def _begin(self, distributions: dict[str, BaseDistribution]) -> Trial:
+        live = self._study.ask(distributions)
+        for name, excess in live.user_attrs["constraints"].items():
+            live.set_constraint(name, excess)
+        return self.trial(live.number)
+
+    def unfinished(self, space: SearchSpace) -> list[Trial]:
+        """Trials that a process started and did not end, ready to be trained again."""
+        frozen = self._study.get_trials(deepcopy=False)
+        waiting = sum(t.state == TrialState.WAITING for t in frozen)
+        begun = [self._begin(_distributions(space)) for _ in range(waiting)]
+        running = [_to_trial(t) for t in frozen if t.state == TrialState.RUNNING]
+        return sorted(running + begun, key=lambda t: t.number)
+
+    def complete(self, trial: Trial, score: Score) -> Trial:
+        """Ends a trial with its score."""
+        self._annotate(trial.number, asdict(score))
+        self._study.tell(trial.number, (score.accuracy, trial.estimate.latency_ms))
+        return self.trial(trial.number)
+
+    def fail(self, trial: Trial, reason: str) -> Trial:
+        """Ends a trial that could not be trained."""
+        self._annotate(trial.number, {"failure": reason})
+        self._study.tell(trial.number, state=TrialState.FAIL)
+        return self.trial(trial.number)
+
+    def _annotate(self, number: int, attributes: Mapping[str, Any]) -> None:
+        live = optuna.trial.Trial(self._study, self._frozen(number)._trial_id)
+        for name, value in attributes.items():
+            live.set_user_attr(name, value)
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[number]
+
+    def trial(self, number: int) -> Trial:
+        """One trial by its number."""
+        return _to_trial(self._frozen(number))
+
+    def trials(self) -> list[Trial]:
+        """All trials in the order of their numbers."""
+        return [_to_trial(t) for t in self._study.get_trials(deepcopy=False)]
+
+
+def _open(storage: str) -> optuna.storages.BaseStorage:
+    try:
+        return optuna.storages.get_storage(storage)
+    except (ArgumentError, SQLAlchemyError, ImportError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the storage {storage!r} cannot be opened: {reason}; it must be a URL such as"
+            " sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
+        ) from None
+
+
+def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Categorical throughout: the dashboard then shows the choices themselves."""
+    return {d.name: CategoricalDistribution(d.choices) for d in space.dimensions}
+
+
+def _to_trial(frozen: FrozenTrial) -> Trial:
+    attributes = frozen.user_attrs
+    state = _STATES[frozen.state]
+    # A waiting trial has its choices only where `enqueue_trial` left them.
+    choices = frozen.params or frozen.system_attrs.get("fixed_params", {})
+    score = None
+    if state == "complete":
+        score = _part(Score, attributes)
+    return Trial(
+        number=frozen.number,
+        state=state,
+        proposal=Proposal(
+            choices=choices,
+            spec=NetworkSpec.from_dict(json.loads(attributes["spec"])),
+            notes=attributes["notes"],
+        ),
+        estimate=_part(Estimate, attributes),
+        score=score,
+        failure=attributes.get("failure"),
+    )
+
+
+def _part(kind: type[T], attributes: Mapping[str, Any]) -> T:
+    """A dataclass out of the attributes named like its fields."""
+    return kind(**{f.name: attributes[f.name] for f in fields(kind)})  # type: ignore[arg-type]

@@ -1,0 +1,67 @@
+"""Trials as pandas frames: the public form of results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import pandas as pd
+
+from results.trial import Trial
+
+COLUMNS = (
+    "number",
+    "state",
+    "accuracy",
+    "loss",
+    "macs",
+    "params",
+    "paper_flops",
+    "latency_ms",
+    "latency_low_ms",
+    "latency_high_ms",
+    "epochs",
+    "wall_s",
+    "architecture",
+    "failure",
+)
+"""The columns of every frame, before one column per dimension of the space."""
+
+
+def trials_frame(trials: Sequence[Trial]) -> pd.DataFrame:
+    """One row per trial: ``COLUMNS``, then the choices under the names of their dimensions."""
+    rows = [
+        {
+            "number": trial.number,
+            "state": trial.state,
+            **asdict(trial.estimate),
+            **(asdict(trial.score) if trial.score else {}),
+            "architecture": trial.proposal.spec.id,
+            "failure": trial.failure,
+            **trial.proposal.choices,
+        }
+        for trial in trials
+    ]
+    frame = pd.DataFrame(rows)
+    rest = [name for name in frame.columns if name not in COLUMNS]
+    return frame.reindex(columns=[*COLUMNS, *rest])
+
+
+def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
+    """The complete trials that no other beats in accuracy and latency, fastest first.
+
+    Of trials with equal objectives the first is kept.
+    """
+    done = [t for t in trials if t.score is not None]
+    done.sort(key=lambda t: (t.estimate.latency_ms, -t.objectives[0], t.number))
+    front: list[Trial] = []
+    for trial in done:
+        if not front or trial.objectives[0] > front[-1].objectives[0]:
+            front.append(trial)
+    return front
+
+
+def most_accurate(trials: Sequence[Trial]) -> Trial | None:
+    """The complete trial of highest accuracy, the faster of two equal ones."""
+    front = pareto_front(trials)
+    return front[-1] if front else None

@@ -1,0 +1,18 @@
+"""The cost model held against a count of the built module by another library."""
+
+from __future__ import annotations
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+
+from search_space import NetworkSpec, build
+
+
+def fvcore_macs(spec: NetworkSpec) -> int:
+    """Multiply-adds of convolutions and linear layers that fvcore sees in the condensed module."""
+    network = build(spec, "condensed").eval()
+    image = torch.zeros(1, spec.image_channels, spec.image_size, spec.image_size)
+    analysis = FlopCountAnalysis(network, image)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    counts = analysis.by_operator()
+    return int(counts["conv"] + counts["linear"])

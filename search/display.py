@@ -1,0 +1,233 @@
+"""What the command shows while it runs and when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from latency_models import Latency
+from results.folder import RunFolder
+from results.tables import most_accurate, pareto_front
+from results.trial import Estimate, Trial
+from search.runner import RunConfig
+from search_space import Cost, NetworkSpec, format_count
+from trainers.data import DataSplits
+
+
+class RunDisplay:
+    """A live bar on a terminal, a line per network elsewhere; a context manager.
+
+    The bar counts iterations of all trainings, its text tells the best network so far.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self.console = console
+        self.quiet = quiet
+        self._total = 0
+        self._done = 0
+        self._best: Trial | None = None
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("best {task.fields[best]}"),
+            console=console,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> RunDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def started(self, config: RunConfig, data: DataSplits, trials: Sequence[Trial]) -> None:
+        self._total = config.trials
+        self._done = sum(t.state == "complete" for t in trials)
+        self._best = most_accurate(trials)
+        space, train = config.space, config.train
+        self._say(
+            f"Space    {space.name}: {space.volume:.1e} combinations,"
+            f" {space.image_size}x{space.image_size}, {space.classes} classes\n"
+            f"Limits   {config.limits}, kept before any training\n"
+            f"Scored   after {train.epochs} epochs at {train.resolution}x{train.resolution} on"
+            f" {len(data.train):,} images, condensed, on {len(data.validation):,} others\n"
+            f"Data     {data.note}"
+        )
+        if data.name == "digits":
+            self._say(
+                "         Name your own: --data folder:PATH (a folder per class), --data cifar10,"
+                " --data cifar100"
+            )
+        self._task = self._progress.add_task(
+            "networks", total=self._total, completed=self._done, best=_brief(self._best)
+        )
+
+    def trial_started(self, trial: Trial) -> None:
+        pass
+
+    def trial_step(self, step: int, steps: int) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, completed=self._done + step / steps)
+
+    def trial_ended(self, trial: Trial) -> None:
+        if trial.score is None:
+            self._say(f"network {trial.number}: failed: {trial.failure}")
+            return
+        self._done += 1
+        self._best = most_accurate([t for t in (self._best, trial) if t is not None])
+        if self._task is not None:
+            self._progress.update(self._task, completed=self._done, best=_brief(self._best))
+        if not self.console.is_terminal:
+            self._say(f"[{self._done}/{self._total}] network {trial.number}: {_brief(trial)}")
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def _brief(trial: Trial | None) -> str:
+    if trial is None or trial.score is None:
+        return ""
+    e = trial.estimate
+    return f"{trial.score.accuracy:.1%}, {format_count(e.macs)} MACs, {e.latency_ms:.1f} ms"
+
+
+def interval(estimate: Estimate) -> str:
+    """``76.0 [41, 155]``"""
+    low, high = estimate.latency_low_ms, estimate.latency_high_ms
+    return f"{estimate.latency_ms:.1f} [{low:.0f}, {high:.0f}]"
+
+
+def summary(
+    console: Console,
+    config: RunConfig,
+    folder: RunFolder,
+    trials: Sequence[Trial],
+    rejected: dict[str, int],
+) -> None:
+    """The Pareto front, the best network and what to type next."""
+    front = pareto_front(trials)
+    table = Table(title="Pareto front: proxy accuracy against predicted latency")
+    for name in ("network", "accuracy", "MACs", "params", f"ms on {config.limits.device}"):
+        table.add_column(name, justify="left" if name == "network" else "right")
+    for trial in reversed(front):
+        assert trial.score is not None
+        e = trial.estimate
+        table.add_row(
+            f"{trial.number}: {trial.proposal.spec.id}",
+            f"{trial.score.accuracy:.1%}",
+            format_count(e.macs),
+            format_count(e.params),
+            interval(e),
+        )
+    console.print(table)
+    failed = sum(t.state == "failed" for t in trials)
+    done = sum(t.state == "complete" for t in trials)
+    turned_away = ", ".join(f"{reason} {n}" for reason, n in sorted(rejected.items())) or "none"
+    lines = [f"{done} networks scored, {failed} failed; proposals turned away: {turned_away}"]
+    if done < config.trials:
+        lines.append(f"stopped before the {config.trials} networks asked for")
+    if front:
+        lines.append(f"Best architecture: {folder.best}")
+    lines += ["Next:", *(f"  {command}" for command in next_commands(folder, config, bool(front)))]
+    console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+
+
+def next_commands(folder: RunFolder, config: RunConfig, found: bool) -> list[str]:
+    """What a user types after a search."""
+    more = f"search resume {folder.path} --trials {2 * config.trials}"
+    looking = [f"search cost {folder.best}"] if found else []
+    return [*looking, f"search dashboard {folder.path}", more]
+
+
+def run_json(
+    folder: RunFolder, study: str, trials: Sequence[Trial], rejected: dict[str, int]
+) -> dict[str, Any]:
+    """The summary for machines."""
+
+    def entry(trial: Trial) -> dict[str, Any]:
+        assert trial.score is not None
+        return {
+            "number": trial.number,
+            "architecture": trial.proposal.spec.id,
+            **asdict(trial.score),
+            **asdict(trial.estimate),
+        }
+
+    best = most_accurate(trials)
+    return {
+        "run": str(folder.path),
+        "study": study,
+        "storage": folder.storage,
+        "complete": sum(t.state == "complete" for t in trials),
+        "failed": sum(t.state == "failed" for t in trials),
+        "rejected": rejected,
+        "best": entry(best) | {"path": str(folder.best)} if best else None,
+        "pareto": [entry(t) for t in pareto_front(trials)],
+    }
+
+
+def cost_table(
+    console: Console, name: str, spec: NetworkSpec, cost: Cost, latency: Latency, device: str
+) -> None:
+    """The network by stage, then its totals."""
+    table = Table(title=f"{name}: {spec}")
+    for column in ("part", "output", "steps", "MACs", "params"):
+        table.add_column(column, justify="left" if column == "part" else "right")
+    for row in stage_rows(spec):
+        table.add_row(*row)
+    console.print(table)
+    totals = {
+        "condensed": f"{cost.macs:,} MACs, {cost.params:,} parameters",
+        "in training": f"{cost.training_macs:,} MACs, {cost.training_params:,} parameters",
+        "authors' counter": f"{cost.paper_flops:,} FLOPs, {cost.paper_params:,} parameters"
+        f" ({cost.paper_convention})",
+        "gathered": f"{cost.gather_elements:,} elements",
+        "activations": f"{cost.activations:,} elements, at most {cost.peak_activation_mb:.1f} MB"
+        " alive",
+        device: f"{latency.ms:.1f} ms, [{latency.low_ms:.1f}, {latency.high_ms:.1f}] nine times"
+        " in ten",
+    }
+    lines = [f"{label:<22} {text}" for label, text in totals.items()]
+    lines += [f"{'not measured there':<22} {text}" for text in latency.extrapolated]
+    lines += [f"{'not priced':<22} {text}" for text in latency.unpriced]
+    console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+
+
+def stage_rows(spec: NetworkSpec) -> list[tuple[str, str, str, str, str]]:
+    """One row per stem, stage, transition and head of the condensed network."""
+    parts: dict[str, list[Any]] = {}
+    for step in spec.plan("condensed").steps:
+        parts.setdefault(step.name.split("_")[0], []).append(step)
+    rows = []
+    for part, steps in parts.items():
+        ops = [op for step in steps for op in step.fragment.ops]
+        out = steps[-1].fragment.outputs[-1]
+        rows.append(
+            (
+                part,
+                f"{out.channels}x{out.size}x{out.size}",
+                str(len(steps)),
+                format_count(sum(op.macs for op in ops)),
+                format_count(sum(op.params for op in ops)),
+            )
+        )
+    return rows

@@ -1,0 +1,96 @@
+"""The hard limits of a search, and what a network costs against them before it is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from latency_models import DEFAULT_DEVICE, predict
+from results.trial import Estimate
+from search_space import (
+    InfeasibleBudget,
+    NetworkSpec,
+    SearchSpace,
+    cost,
+    format_count,
+    macs,
+)
+from search_space.admission import cheapest
+from search_space.space import Choices
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Budgets that every trained network keeps; None where there is none.
+
+    ``macs`` are multiply-adds of the condensed target network, ``latency_ms`` its predicted
+    milliseconds on ``device``, which also prices the second objective.
+    """
+
+    macs: int | None = None
+    latency_ms: float | None = None
+    device: str = DEFAULT_DEVICE
+
+    def ratios(self, spec: NetworkSpec) -> dict[str, float]:
+        """Cost over limit by the name of the limit; at most 1 inside."""
+        found = {}
+        if self.macs is not None:
+            found["macs"] = macs(spec) / self.macs
+        if self.latency_ms is not None:
+            found["latency_ms"] = predict(spec, self.device).ms / self.latency_ms
+        return found
+
+    def price(self, spec: NetworkSpec) -> float:
+        """The largest ratio, 0 without limits."""
+        return max(self.ratios(spec).values(), default=0.0)
+
+    def constraints(self, estimate: Estimate) -> dict[str, float]:
+        """Cost minus limit by the name of the limit; at most 0 inside."""
+        limits = {"macs": self.macs, "latency_ms": self.latency_ms}
+        return {
+            name: getattr(estimate, name) - limit
+            for name, limit in limits.items()
+            if limit is not None
+        }
+
+    def estimate(self, spec: NetworkSpec) -> Estimate:
+        """Everything that is known of a network before it is trained."""
+        price = cost(spec)
+        latency = predict(spec, self.device)
+        return Estimate(
+            macs=price.macs,
+            params=price.params,
+            paper_flops=price.paper_flops,
+            latency_ms=latency.ms,
+            latency_low_ms=latency.low_ms,
+            latency_high_ms=latency.high_ms,
+        )
+
+    def feasible(self, space: SearchSpace) -> Choices:
+        """The cheapest network of a space.
+
+        Raises:
+            InfeasibleBudget: even that one is outside; the message names it and what it costs.
+        """
+        choices = cheapest(space, self.price if self.ratios_exist else macs)
+        spec = space.decode(choices)
+        if self.price(spec) > 1:
+            raise InfeasibleBudget(
+                f"no network of {space.name} was found within {self}: the cheapest,"
+                f" {spec}, has {format_count(macs(spec))} MACs and takes"
+                f" {predict(spec, self.device).ms:.1f} ms on {self.device}; raise the limit,"
+                " or choose another --space"
+            )
+        return choices
+
+    @property
+    def ratios_exist(self) -> bool:
+        """Whether there is any limit at all."""
+        return self.macs is not None or self.latency_ms is not None
+
+    def __str__(self) -> str:
+        parts = []
+        if self.macs is not None:
+            parts.append(f"{format_count(self.macs)} MACs")
+        if self.latency_ms is not None:
+            parts.append(f"{self.latency_ms:g} ms on {self.device}")
+        return " and ".join(parts) or "no limit"

@@ -1,0 +1,208 @@
+"""The study loop: ask, admit, write, train, tell, until enough networks are scored."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from results.folder import RunFolder
+from results.study import Study
+from results.trial import Trial
+from search.limits import Limits
+from search_space import NetworkSpec, SearchSpace, SpecError, UserError
+from searchers import Admission, Searcher, SpaceExhausted, make_searcher
+from trainers.data import DataSplits, load_data
+from trainers.proxy import TrainConfig, TrainingFailed, proxy_spec, train_proxy
+
+SETTINGS_VERSION = 1
+MOST_FAILURES_IN_A_ROW = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that determines a search; written into its study, so that it can go on.
+
+    ``data_limit`` is the most training images read from a folder tree.
+    """
+
+    space: SearchSpace
+    limits: Limits
+    searcher: str
+    data: str
+    trials: int
+    seed: int = 0
+    train: TrainConfig = field(default_factory=TrainConfig)
+    data_limit: int = 20_000
+
+    def __post_init__(self) -> None:
+        if self.trials < 1:
+            raise UserError(f"`trials` (={self.trials}) must be at least 1")
+        if self.seed < 0:
+            raise UserError(f"`seed` (={self.seed}) must be at least 0")
+
+    def to_settings(self) -> dict[str, Any]:
+        """JSON values, the inverse of :meth:`from_settings`."""
+        return {"version": SETTINGS_VERSION, **asdict(self), "space": self.space.to_dict()}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> RunConfig:
+        """The configuration that a study was made with; raises UserError where it is not ours."""
+        values = dict(settings)
+        version = values.pop("version", None)
+        if version != SETTINGS_VERSION:
+            raise UserError(
+                f"the study's settings have version {version}, read here is {SETTINGS_VERSION};"
+                " continue it with the release that made it"
+            )
+        values["space"] = SearchSpace.from_dict(values["space"])
+        values["limits"] = Limits(**values["limits"])
+        values["train"] = TrainConfig(**values["train"])
+        return cls(**values)
+
+
+class Display(Protocol):
+    """Who watches a run; every method may do nothing."""
+
+    def started(self, config: RunConfig, data: DataSplits, trials: Sequence[Trial]) -> None:
+        """The run begins, with these trials written already."""
+
+    def trial_started(self, trial: Trial) -> None:
+        """A network goes to training."""
+
+    def trial_step(self, step: int, steps: int) -> None:
+        """An iteration of its training is done."""
+
+    def trial_ended(self, trial: Trial) -> None:
+        """It is complete or failed."""
+
+
+def run(
+    config: RunConfig,
+    folder: RunFolder,
+    study: Study,
+    display: Display,
+    *,
+    timeout_s: float | None = None,
+) -> list[Trial]:
+    """Runs a study until ``config.trials`` are complete; goes on where one was left.
+
+    No new training begins after ``timeout_s`` seconds. The folder's files are written anew after
+    each trial. Returns all trials.
+
+    Raises:
+        InfeasibleBudget: no network of the space keeps the limits.
+        UserError: data or candidates cannot be used as configured.
+    """
+    started = time.monotonic()
+    inside = config.limits.feasible(config.space)
+    data = load_data(config.data, resolution=config.train.resolution, limit=config.data_limit)
+    _check_proxy(config.space.decode(inside), data, config.train)
+    admission = Admission(config.limits.ratios, inside)
+    admission.rejected = Counter(study.rejected)
+    searcher = make_searcher(config.searcher, config.space, admission, config.seed)
+    loop = _Loop(config, study, searcher, data, display)
+    loop.catch_up()
+    display.started(config, data, list(loop.trials.values()))
+    while loop.complete < config.trials:
+        if timeout_s is not None and time.monotonic() - started >= timeout_s:
+            break
+        try:
+            loop.train_next()
+        except SpaceExhausted:
+            break
+        folder.write_results(list(loop.trials.values()))
+    return list(loop.trials.values())
+
+
+def _check_proxy(spec: NetworkSpec, data: DataSplits, train: TrainConfig) -> None:
+    try:
+        proxy_spec(spec, data, train.resolution)
+    except SpecError as error:
+        raise UserError(
+            f"`resolution` (={train.resolution}) is too small to train this space at: {error}"
+        ) from None
+
+
+class _Loop:
+    """One candidate at a time through admission, store, training and back to the searcher."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        study: Study,
+        searcher: Searcher,
+        data: DataSplits,
+        display: Display,
+    ) -> None:
+        self.config = config
+        self.study = study
+        self.searcher = searcher
+        self.data = data
+        self.display = display
+        self.trials: dict[int, Trial] = {}
+        self._interrupted: list[Trial] = []
+
+    @property
+    def complete(self) -> int:
+        """How many networks have a score."""
+        return sum(trial.state == "complete" for trial in self.trials.values())
+
+    def catch_up(self) -> None:
+        """Tells the searcher what the study holds, and takes back what a dead process left."""
+        self._interrupted = self.study.unfinished(self.config.space)
+        self.trials = {trial.number: trial for trial in self.study.trials()}
+        for trial in self.trials.values():
+            if trial.state == "running":
+                self.searcher.admission.remember(trial.proposal.spec)
+            else:
+                self.searcher.tell(trial)
+
+    def train_next(self) -> None:
+        """Trains an interrupted or a new candidate, writes and tells what became of it.
+
+        Raises:
+            SpaceExhausted: no network inside the budget is left.
+            UserError: too many trainings in a row have failed.
+        """
+        trial = self._interrupted.pop(0) if self._interrupted else self._start()
+        self.display.trial_started(trial)
+        try:
+            score = train_proxy(
+                trial.proposal.spec,
+                self.data,
+                self.config.train,
+                seed=self._seed(trial.number),
+                on_step=self.display.trial_step,
+            )
+            trial = self.study.complete(trial, score)
+        except TrainingFailed as failure:
+            trial = self.study.fail(trial, str(failure))
+        self.trials[trial.number] = trial
+        self.searcher.tell(trial)
+        self.display.trial_ended(trial)
+        self._give_up_on_failures()
+
+    def _start(self) -> Trial:
+        """Asks the searcher for a network and writes it as running."""
+        limits = self.config.limits
+        proposal = self.searcher.ask(self.study.next_number)
+        self.study.count_rejected(self.searcher.admission.rejected)
+        estimate = limits.estimate(proposal.spec)
+        return self.study.start(self.config.space, proposal, estimate, limits.constraints(estimate))
+
+    def _give_up_on_failures(self) -> None:
+        last = list(self.trials.values())[-MOST_FAILURES_IN_A_ROW:]
+        if len(last) == MOST_FAILURES_IN_A_ROW and all(t.state == "failed" for t in last):
+            raise UserError(
+                f"the last {MOST_FAILURES_IN_A_ROW} trainings failed, the last because"
+                f" {last[-1].failure}; lower --learning-rate or look at the data"
+            )
+
+    def _seed(self, number: int) -> int:
+        """The seed of a trial's training, from (seed, trial number) alone."""
+        return int(np.random.SeedSequence([self.config.seed, number]).generate_state(1)[0])

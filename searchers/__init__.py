@@ -1,0 +1,44 @@
+"""What to try next. A new searcher is one class in a file of its own and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from search_space.errors import UnknownName
+from search_space.space import SearchSpace
+from searchers.base import Admission, Searcher, SpaceExhausted
+
+__all__ = ["SEARCHERS", "Admission", "Searcher", "SpaceExhausted", "make_searcher"]
+
+Factory = Callable[[SearchSpace, Admission, int], Searcher]
+
+
+def _random(space: SearchSpace, admission: Admission, seed: int) -> Searcher:
+    from searchers.random import RandomSearcher
+
+    return RandomSearcher(space, admission, seed)
+
+
+def _optuna(sampler: str) -> Factory:
+    def make(space: SearchSpace, admission: Admission, seed: int) -> Searcher:
+        from searchers.optuna import OptunaSearcher
+
+        return OptunaSearcher(space, admission, seed, sampler=sampler)
+
+    return make
+
+
+SEARCHERS: dict[str, Factory] = {
+    "random": _random,
+    "optuna:tpe": _optuna("tpe"),
+    "optuna:nsga2": _optuna("nsga2"),
+    "optuna:gp": _optuna("gp"),
+}
+"""Searchers by name; a library is imported when its searcher is made."""
+
+
+def make_searcher(name: str, space: SearchSpace, admission: Admission, seed: int) -> Searcher:
+    """A searcher by name; raises UnknownName listing the known ones."""
+    if name not in SEARCHERS:
+        raise UnknownName("searcher", name, SEARCHERS)
+    return SEARCHERS[name](space, admission, seed)

@@ -1,0 +1,129 @@
+"""What every searcher is: ``ask`` for a network inside the budget, ``tell`` what became of it.
+
+A searcher's whole state is its seed and the trials it was told, and the randomness of a proposal
+comes from (seed, trial number) alone. So a study that is resumed goes on as it would have.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from results.trial import Proposal, Trial
+from search_space.admission import pull_inside, walk
+from search_space.errors import SpecError
+from search_space.space import Choices, SearchSpace
+from search_space.spec import NetworkSpec
+
+WALKS = 50
+"""Random walks from there after which the space counts as exhausted."""
+
+Ratios = Callable[[NetworkSpec], Mapping[str, float]]
+"""For each limit of the budget by name, the network's cost over the limit."""
+
+
+class SpaceExhausted(Exception):
+    """No network inside the budget was found that has not been trained yet."""
+
+
+class Admission:
+    """The gate before training: inside every limit, and not trained before.
+
+    Args:
+        ratios: Cost over limit for each limit; a network is inside where all are at most 1.
+        inside: Choices of a network that is (the cheapest one, say).
+
+    ``rejected`` counts by reason what was turned away: a limit's name, ``duplicate``, or
+    ``not a network``.
+    """
+
+    def __init__(self, ratios: Ratios, inside: Choices) -> None:
+        self.ratios = ratios
+        self.inside = inside
+        self.rejected: Counter[str] = Counter()
+        self._trained: set[str] = set()
+
+    def price(self, spec: NetworkSpec) -> float:
+        """The largest ratio; at most 1 inside the budget."""
+        return max(self.ratios(spec).values(), default=0.0)
+
+    def remember(self, spec: NetworkSpec) -> None:
+        """Never admits this network again."""
+        self._trained.add(spec.id)
+
+    def admits(self, space: SearchSpace, choices: Choices) -> NetworkSpec | None:
+        """The network if it may be trained; else counts the reason."""
+        try:
+            spec = space.decode(choices)
+        except SpecError:
+            self.rejected["not a network"] += 1
+            return None
+        over = [name for name, ratio in self.ratios(spec).items() if ratio > 1]
+        self.rejected.update(over)
+        if not over and spec.id in self._trained:
+            self.rejected["duplicate"] += 1
+            return None
+        return None if over else spec
+
+
+class Searcher(ABC):
+    """Proposes networks of a space.
+
+    Life cycle: ``tell`` every trial that is known already, in the order of their numbers; then
+    ``ask`` for the next number and ``tell`` the trial when it has ended, again and again.
+    Several networks may be asked for before the first is told.
+
+    Members implement :meth:`suggest` and, if they learn, :meth:`tell`. ``tries`` is the number of
+    suggestions outside the budget after which the last one is moved inside.
+    """
+
+    tries = 100
+
+    def __init__(self, space: SearchSpace, admission: Admission, seed: int) -> None:
+        self.space = space
+        self.admission = admission
+        self.seed = seed
+
+    @abstractmethod
+    def suggest(self, number: int, rng: np.random.Generator) -> tuple[Choices, dict[str, Any]]:
+        """Any combination of choices, and notes to find again in the trial when it is told."""
+
+    def ask(self, number: int) -> Proposal:
+        """A network for trial ``number``, inside the budget and never proposed before.
+
+        After ``tries`` suggestions outside the budget, the last one is moved inside, keeping
+        what it can; its notes say so (``moved_inside``).
+
+        Raises:
+            SpaceExhausted: every network inside that was found has been trained.
+        """
+        rng = np.random.default_rng([self.seed, number])
+        for _ in range(self.tries):
+            choices, notes = self.suggest(number, rng)
+            spec = self.admission.admits(self.space, choices)
+            if spec is not None:
+                return self._proposal(spec, notes)
+        price = self.admission.price
+        choices = pull_inside(self.space, choices, self.admission.inside, price, rng)
+        for _ in range(WALKS):
+            spec = self.admission.admits(self.space, choices)
+            if spec is not None:
+                return self._proposal(spec, notes | {"moved_inside": True})
+            choices = walk(self.space, choices, price, rng)
+        raise SpaceExhausted(
+            f"after {self.tries} suggestions and {WALKS} walks no network inside the budget is left"
+            " that has not been trained"
+        )
+
+    def _proposal(self, spec: NetworkSpec, notes: dict[str, Any]) -> Proposal:
+        self.admission.remember(spec)
+        # Encoding again writes choices without effect in the one way that all trials share.
+        return Proposal(choices=self.space.encode(spec), spec=spec, notes=notes)
+
+    def tell(self, trial: Trial) -> None:
+        """Learns what became of a trial, complete or failed, asked for here or elsewhere."""
+        self.admission.remember(trial.proposal.spec)
