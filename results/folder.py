@@ -33,6 +33,15 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @staticmethod
+    def must_be_new(path: Path) -> None:
+        """Raises UserError where a folder holds a run already."""
+        if (path / POINTER).exists():
+            raise UserError(
+                f"{path} holds a run already; continue it with `search resume {path}`,"
+                " or choose another --out"
+            )
+
     @classmethod
     def create(cls, path: Path, storage: str | None) -> RunFolder:
         """A new run; its study is a SQLite file in the folder unless ``storage`` is a URL.
@@ -40,11 +49,7 @@ class RunFolder:
         Raises:
             UserError: the folder holds a run already, or cannot be written.
         """
-        if (path / POINTER).exists():
-            raise UserError(
-                f"{path} holds a run already; continue it with `search resume {path}`,"
-                " or choose another --out"
-            )
+        cls.must_be_new(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             url = storage or sqlite_url(path / "study.db")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from fvcore.nn import FlopCountAnalysis
 
@@ -14,5 +16,8 @@ def fvcore_macs(spec: NetworkSpec) -> int:
     image = torch.zeros(1, spec.image_channels, spec.image_size, spec.image_size)
     analysis = FlopCountAnalysis(network, image)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    counts = analysis.by_operator()
+    with warnings.catch_warnings():
+        # fvcore traces with a function that torch calls old.
+        warnings.simplefilter("ignore", FutureWarning)
+        counts = analysis.by_operator()
     return int(counts["conv"] + counts["linear"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from results.folder import RunFolder
     from results.study import Study
     from search.limits import Limits
-    from search.runner import RunConfig
+    from search.runner import Ready, RunConfig
     from search_space import NetworkSpec, SearchSpace
 
 INTERRUPTED = 4
@@ -110,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     """Searches a space and exports the best architecture."""
     from results.folder import RunFolder
     from results.study import Study, quiet_optuna
-    from search.runner import RunConfig
+    from search.runner import RunConfig, prepare
     from searchers import SEARCHERS
     from trainers.data import DATASETS
     from trainers.proxy import TrainConfig
@@ -136,10 +137,11 @@ def run(args: argparse.Namespace) -> int:
         train=TrainConfig(**{k: v for k, v in train.items() if v is not None}),
     )
     timeout_s = _timeout(args)
-    config.limits.feasible(config.space)
+    RunFolder.must_be_new(args.out or _new_folder(config))
+    ready = prepare(config, download=args.download)
     folder = RunFolder.create(args.out or _new_folder(config), args.storage)
     study = Study.create(folder.storage, folder.study_name, config.to_settings())
-    return _run(config, folder, study, timeout_s, args)
+    return _run(config, ready, folder, study, timeout_s, args)
 
 
 def _timeout(args: argparse.Namespace) -> float | None:
@@ -161,7 +163,7 @@ def resume(args: argparse.Namespace) -> int:
 
     from results.folder import RunFolder
     from results.study import quiet_optuna
-    from search.runner import RunConfig
+    from search.runner import RunConfig, prepare
 
     quiet_optuna()
     folder = RunFolder.open(args.run)
@@ -170,11 +172,12 @@ def resume(args: argparse.Namespace) -> int:
     if args.trials is not None:
         config = dataclasses.replace(config, trials=args.trials)
     timeout_s = parse_seconds(args.timeout, "--timeout", "s") if args.timeout else None
-    return _run(config, folder, study, timeout_s, args)
+    return _run(config, prepare(config), folder, study, timeout_s, args)
 
 
 def _run(
     config: RunConfig,
+    ready: Ready,
     folder: RunFolder,
     study: Study,
     timeout_s: float | None,
@@ -186,7 +189,7 @@ def _run(
 
     try:
         with folder.locked(), display.RunDisplay(Console(stderr=True), quiet=args.json) as watch:
-            trials = runner.run(config, folder, study, watch, timeout_s=timeout_s)
+            trials = runner.run(config, ready, folder, study, watch, timeout_s=timeout_s)
     except KeyboardInterrupt:
         print(f"interrupted; go on with: search resume {folder.path}", file=sys.stderr)
         return INTERRUPTED
@@ -393,6 +396,7 @@ def _parser() -> argparse.ArgumentParser:
     p = command("run", run)
     _add_space(p)
     p.add_argument("--data", default="digits", help="digits, cifar10, cifar100, folder:PATH")
+    p.add_argument("--download", action="store_true", help="fetch cifar10 or cifar100")
     p.add_argument(
         "--searcher", default="optuna:nsga2", help="random, optuna:tpe, optuna:nsga2, optuna:gp"
     )
@@ -449,4 +453,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"search: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; the interpreter must not flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return code

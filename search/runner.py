@@ -14,7 +14,8 @@ from results.folder import RunFolder
 from results.study import Study
 from results.trial import Trial
 from search.limits import Limits
-from search_space import NetworkSpec, SearchSpace, SpecError, UserError
+from search_space import SearchSpace, SpecError, UserError
+from search_space.space import Choices
 from searchers import Admission, Searcher, SpaceExhausted, make_searcher
 from trainers.data import DataSplits, load_data
 from trainers.proxy import TrainConfig, TrainingFailed, proxy_spec, train_proxy
@@ -81,8 +82,38 @@ class Display(Protocol):
         """It is complete or failed."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """What a run needs before anything is written: a network inside the limits, and the data."""
+
+    inside: Choices
+    data: DataSplits
+
+
+def prepare(config: RunConfig, *, download: bool = False) -> Ready:
+    """Finds the cheapest network and loads the data.
+
+    Raises:
+        InfeasibleBudget: no network of the space keeps the limits.
+        UserError: data or candidates cannot be used as configured.
+    """
+    inside = config.limits.feasible(config.space)
+    train = config.train
+    data = load_data(
+        config.data, resolution=train.resolution, limit=config.data_limit, download=download
+    )
+    try:
+        proxy_spec(config.space.decode(inside), data, train.resolution)
+    except SpecError as error:
+        raise UserError(
+            f"`resolution` (={train.resolution}) is too small to train this space at: {error}"
+        ) from None
+    return Ready(inside=inside, data=data)
+
+
 def run(
     config: RunConfig,
+    ready: Ready,
     folder: RunFolder,
     study: Study,
     display: Display,
@@ -95,19 +126,15 @@ def run(
     each trial. Returns all trials.
 
     Raises:
-        InfeasibleBudget: no network of the space keeps the limits.
-        UserError: data or candidates cannot be used as configured.
+        UserError: too many trainings in a row have failed.
     """
     started = time.monotonic()
-    inside = config.limits.feasible(config.space)
-    data = load_data(config.data, resolution=config.train.resolution, limit=config.data_limit)
-    _check_proxy(config.space.decode(inside), data, config.train)
-    admission = Admission(config.limits.ratios, inside)
+    admission = Admission(config.limits.ratios, ready.inside)
     admission.rejected = Counter(study.rejected)
     searcher = make_searcher(config.searcher, config.space, admission, config.seed)
-    loop = _Loop(config, study, searcher, data, display)
+    loop = _Loop(config, study, searcher, ready.data, display)
     loop.catch_up()
-    display.started(config, data, list(loop.trials.values()))
+    display.started(config, ready.data, list(loop.trials.values()))
     while loop.complete < config.trials:
         if timeout_s is not None and time.monotonic() - started >= timeout_s:
             break
@@ -117,15 +144,6 @@ def run(
             break
         folder.write_results(list(loop.trials.values()))
     return list(loop.trials.values())
-
-
-def _check_proxy(spec: NetworkSpec, data: DataSplits, train: TrainConfig) -> None:
-    try:
-        proxy_spec(spec, data, train.resolution)
-    except SpecError as error:
-        raise UserError(
-            f"`resolution` (={train.resolution}) is too small to train this space at: {error}"
-        ) from None
 
 
 class _Loop:
