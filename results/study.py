@@ -68,21 +68,23 @@ class Study:
         Raises:
             UserError: the storage cannot be opened, or has a study of this name.
         """
-        try:
-            study = optuna.create_study(
-                storage=_open(storage), study_name=name, directions=DIRECTIONS
-            )
-        except optuna.exceptions.DuplicatedStudyError:
-            raise UserError(
-                f"the storage {storage} already holds a study named {name!r};"
-                " continue it with `search resume`, or choose another --out"
-            ) from None
+        cls.must_be_new(storage, name)
+        study = optuna.create_study(storage=_open(storage), study_name=name, directions=DIRECTIONS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(list(METRICS))
         study.set_user_attr(SETTINGS, dict(settings))
         study.set_user_attr(REJECTED, {})
         return cls(study)
+
+    @staticmethod
+    def must_be_new(storage: str, name: str) -> None:
+        """Raises UserError where a storage cannot be opened or holds a study of this name."""
+        if name in optuna.get_all_study_names(_open(storage)):
+            raise UserError(
+                f"the storage {storage} already holds a study named {name!r};"
+                " continue it with `search resume`, or choose another --out"
+            )
 
     @classmethod
     def load(cls, storage: str, name: str) -> Study:
@@ -109,6 +111,11 @@ class Study:
     @property
     def name(self) -> str:
         return str(self._study.study_name)
+
+    @property
+    def page(self) -> str:
+        """The study's page in optuna-dashboard, below the server's address."""
+        return f"dashboard/studies/{self._study._study_id}"
 
     @property
     def settings(self) -> dict[str, Any]:

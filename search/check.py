@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 
 import torch
-from fvcore.nn import FlopCountAnalysis
 
 from search_space import NetworkSpec, build
 
@@ -14,10 +13,12 @@ def fvcore_macs(spec: NetworkSpec) -> int:
     """Multiply-adds of convolutions and linear layers that fvcore sees in the condensed module."""
     network = build(spec, "condensed").eval()
     image = torch.zeros(1, spec.image_channels, spec.image_size, spec.image_size)
-    analysis = FlopCountAnalysis(network, image)
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with warnings.catch_warnings():
-        # fvcore traces with a function that torch calls old.
+        # fvcore scripts a function on import and traces the module; torch calls both old.
         warnings.simplefilter("ignore", FutureWarning)
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(network, image)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         counts = analysis.by_operator()
     return int(counts["conv"] + counts["linear"])

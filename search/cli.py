@@ -137,9 +137,12 @@ def run(args: argparse.Namespace) -> int:
         train=TrainConfig(**{k: v for k, v in train.items() if v is not None}),
     )
     timeout_s = _timeout(args)
-    RunFolder.must_be_new(args.out or _new_folder(config))
+    path = args.out or _new_folder(config)
+    RunFolder.must_be_new(path)
+    if args.storage:
+        Study.must_be_new(args.storage, path.resolve().name)
     ready = prepare(config, download=args.download)
-    folder = RunFolder.create(args.out or _new_folder(config), args.storage)
+    folder = RunFolder.create(path, args.storage)
     study = Study.create(folder.storage, folder.study_name, config.to_settings())
     return _run(config, ready, folder, study, timeout_s, args)
 
@@ -333,11 +336,9 @@ def dashboard(args: argparse.Namespace) -> int:
 
     quiet_optuna()
     folder = RunFolder.open(args.run)
-    folder.study()
+    study = folder.study()
     storage = optuna.storages.get_storage(folder.storage)
-    print(
-        f"{folder.study_name}: http://127.0.0.1:{args.port}/dashboard  (Ctrl-C ends it)", flush=True
-    )
+    print(f"{study.name}: http://127.0.0.1:{args.port}/{study.page}  (Ctrl-C ends it)", flush=True)
     try:
         optuna_dashboard.run_server(storage, host="127.0.0.1", port=args.port)
     except OSError as error:

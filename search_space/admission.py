@@ -42,7 +42,10 @@ def cheapest(
     found = [_descend(space, c, price) for c in (lowest, *_samples(space, restarts, rng))]
     best_price, best = min(found, key=lambda pair: pair[0])
     if best_price == np.inf:
-        raise SpecError(f"the search space {space.name} holds no network: every start failed")
+        try:
+            space.decode(best)
+        except SpecError as error:
+            raise SpecError(f"the search space {space.name} holds no network: {error}") from None
     return best
 
 

@@ -20,7 +20,14 @@ import numpy as np
 import yaml
 
 from search_space.errors import SpecError, UnknownName
-from search_space.spec import HeadSpec, NetworkSpec, StageSpec, StemSpec, TransitionSpec
+from search_space.spec import (
+    HeadSpec,
+    NetworkSpec,
+    StageSpec,
+    StemSpec,
+    TransitionSpec,
+    check_whole,
+)
 
 Choice = int | str
 Choices = dict[str, Choice]
@@ -75,6 +82,7 @@ class SearchSpace:
     hard_swish_from_stages: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
+        check_whole(self, "image_size", "classes", "stem_stride")
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
             if isinstance(value, list | tuple):
@@ -91,6 +99,15 @@ class SearchSpace:
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:
         """Everything that has at least two choices."""
+        return tuple(d for d in self._all_dimensions if len(d.choices) > 1)
+
+    @cached_property
+    def _fixed(self) -> Choices:
+        """Everything that has one."""
+        return {d.name: d.choices[0] for d in self._all_dimensions if len(d.choices) == 1}
+
+    @cached_property
+    def _all_dimensions(self) -> tuple[Dimension, ...]:
         rows: list[tuple[str, tuple[Choice, ...], bool]] = []
         for i, (depths, growth_rates) in enumerate(
             zip(self.depths, self.growth_rates, strict=True), start=1
@@ -133,7 +150,7 @@ class SearchSpace:
         Raises:
             SpecError: the combination is no network (a layer would have nothing to read).
         """
-        c: dict[str, Any] = dict(choices)
+        c: dict[str, Any] = self._fixed | dict(choices)
         stages = tuple(self._stage(i, c) for i in range(1, len(self.depths) + 1))
         kind, _, compression = c["transition"].partition("-")
         features = c["head_features"]
@@ -207,14 +224,15 @@ class SearchSpace:
             "se_from_stage": _first(s.se_reduction > 0 for s in canonical.stages),
             "hard_swish_from_stage": _first(s.activation != "relu" for s in canonical.stages),
         }
-        for d in self.dimensions:
-            if found[d.name] not in d.choices:
-                # A choice without effect (S where nothing reactivates) has no value of its own:
-                # then any choice will do, and the comparison below tells.
-                found[d.name] = d.choices[0]
-        if self.decode(found).id != canonical.id:
+        # A choice without effect (S where nothing reactivates) has no value of its own: then any
+        # will do, and the comparison tells.
+        choices = {
+            d.name: found[d.name] if found[d.name] in d.choices else d.choices[0]
+            for d in self.dimensions
+        }
+        if self.decode(choices).id != canonical.id:
             raise SpecError(f"the network {canonical.id} is not in the space {self.name}")
-        return found
+        return choices
 
     def __contains__(self, spec: object) -> bool:
         try:

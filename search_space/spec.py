@@ -29,7 +29,8 @@ FORMAT = 1
 S = TypeVar("S")
 
 
-def _whole(owner: object, *names: str, least: int = 1) -> None:
+def check_whole(owner: object, *names: str, least: int = 1) -> None:
+    """Raises SpecError unless the named fields of ``owner`` are whole numbers >= ``least``."""
     for name in names:
         value = getattr(owner, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -112,10 +113,10 @@ class StageSpec:
     activation: str = "relu"
 
     def __post_init__(self) -> None:
-        _whole(self, "depth", "growth_rate", "groups_1x1", "condense_factor", "groups_3x3")
-        _whole(self, "sparse_factor", "sfr_groups")
-        _whole(self, "bottleneck", "se_reduction", least=0)
-        _whole(self, "fetch_base", least=2)
+        check_whole(self, "depth", "growth_rate", "groups_1x1", "condense_factor", "groups_3x3")
+        check_whole(self, "sparse_factor", "sfr_groups")
+        check_whole(self, "bottleneck", "se_reduction", least=0)
+        check_whole(self, "fetch_base", least=2)
         _one_of(self, "fetch", FETCH_RULES)
         _one_of(self, "activation", ACTIVATIONS)
         inner = self.bottleneck * self.growth_rate
@@ -201,7 +202,7 @@ class StemSpec:
     stride: int = 1
 
     def __post_init__(self) -> None:
-        _whole(self, "channels", "kernel", "stride")
+        check_whole(self, "channels", "kernel", "stride")
         if self.kernel % 2 == 0:
             raise SpecError(f"`kernel` (={self.kernel}) must be odd")
 
@@ -244,8 +245,8 @@ class HeadSpec:
     condense_factor: int = 1
 
     def __post_init__(self) -> None:
-        _whole(self, "se_reduction", "features", least=0)
-        _whole(self, "condense_factor")
+        check_whole(self, "se_reduction", "features", least=0)
+        check_whole(self, "condense_factor")
         _one_of(self, "activation", ACTIVATIONS)
 
 
@@ -276,7 +277,7 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stages", tuple(self.stages))
-        _whole(self, "image_size", "classes", "image_channels")
+        check_whole(self, "image_size", "classes", "image_channels")
         if not self.stages:
             raise SpecError("`stages` must hold at least one stage")
         self.plan("condensed")

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from latency_models import predict
+from search.limits import Limits
+from search_space import SPACES, ZOO, InfeasibleBudget, cost, macs
+
+NET = ZOO["condensenetv2-a"]
+
+
+def test_ratios_are_cost_over_limit() -> None:
+    limits = Limits(macs=100_000_000, latency_ms=50.0)
+    assert limits.ratios(NET) == {
+        "macs": macs(NET) / 100e6,
+        "latency_ms": predict(NET).ms / 50.0,
+    }
+    assert limits.price(NET) == max(limits.ratios(NET).values())
+
+
+def test_no_limit_admits_everything() -> None:
+    assert Limits().price(NET) == 0
+    assert Limits().constraints(Limits().estimate(NET)) == {}
+
+
+def test_estimate_is_that_of_the_target() -> None:
+    estimate = Limits(device="pixel-4/tflite/1").estimate(NET)
+    assert estimate.macs == cost(NET).macs
+    assert estimate.latency_ms == predict(NET, "pixel-4/tflite/1").ms
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
+def test_feasible_names_the_cheapest_where_nothing_fits(space) -> None:
+    inside = space.decode(Limits(macs=150_000_000).feasible(space))
+    assert macs(inside) <= 150_000_000
+    with pytest.raises(InfeasibleBudget, match=inside.id) as caught:
+        Limits(macs=1000).feasible(space)
+    assert caught.value.exit_code == 3
+
+
+def test_two_limits_may_exclude_each_other() -> None:
+    with pytest.raises(InfeasibleBudget, match=r"150.00M MACs and 0.1 ms on raspberry"):
+        Limits(macs=150_000_000, latency_ms=0.1).feasible(SPACES["imagenet-224"])

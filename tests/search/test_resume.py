@@ -1,0 +1,88 @@
+"""A killed search goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from results.folder import RunFolder
+from search.cli import main
+
+TRIALS = 5
+
+
+def _trials_begun(out: Path) -> list[str]:
+    try:
+        return [t.state for t in RunFolder.open(out).study().trials()]
+    except Exception:  # the study is being made
+        return []
+
+
+def _kill_when(out: Path, arguments: list[str], complete: int, sig: signal.Signals) -> int:
+    """Starts a search, ends it in mid-training after so many complete trials."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "search", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        states = _trials_begun(out)
+        if states.count("complete") >= complete and states[-1] == "running":
+            process.send_signal(sig)
+            break
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+@pytest.mark.parametrize("searcher", ["random", "optuna:nsga2"])
+def test_sigkill_loses_nothing_and_changes_nothing(
+    searcher: str,
+    search_arguments: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Long enough for the kill to fall into a training.
+    arguments = [*search_arguments, "--trials", str(TRIALS), "--searcher", searcher]
+    arguments += ["--epochs", "3"]
+    out, whole = tmp_path / "killed", tmp_path / "whole"
+    code = _kill_when(out, [*arguments, "--out", str(out)], 2, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    before = {t.number: t for t in RunFolder.open(out).study().trials() if t.score}
+    assert 2 <= len(before) < TRIALS
+
+    assert main(["resume", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["complete"] == TRIALS
+    after = {t.number: t for t in RunFolder.open(out).study().trials()}
+    assert sorted(after) == list(range(TRIALS)), "every number stands once"
+    assert {n: after[n] for n in before} == before, "no finished trial was run again"
+    assert len({t.proposal.spec.id for t in after.values()}) == TRIALS
+
+    assert main([*arguments, "--out", str(whole), "--json"]) == 0
+    columns = ["number", "architecture", "accuracy", "loss"]
+    uninterrupted, resumed = (pd.read_csv(d / "trials.csv")[columns] for d in (whole, out))
+    pd.testing.assert_frame_equal(uninterrupted, resumed)
+
+
+def test_ctrl_c_says_how_to_go_on(search_arguments: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "interrupted"
+    arguments = [*search_arguments, "--trials", "50", "--epochs", "3", "--out", str(out)]
+    assert _kill_when(out, arguments, 1, signal.SIGINT) == 4
+
+
+def test_a_second_process_is_refused(
+    finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunFolder.open(finished_run).locked():
+        assert main(["resume", str(finished_run)]) == 2
+    assert "another process is working on" in capsys.readouterr().err
