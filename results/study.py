@@ -69,7 +69,9 @@ class Study:
             UserError: the storage cannot be opened, or has a study of this name.
         """
         cls.must_be_new(storage, name)
-        study = optuna.create_study(storage=_open(storage), study_name=name, directions=DIRECTIONS)
+        study = optuna.create_study(
+            storage=open_storage(storage), study_name=name, directions=DIRECTIONS
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(list(METRICS))
@@ -80,7 +82,7 @@ class Study:
     @staticmethod
     def must_be_new(storage: str, name: str) -> None:
         """Raises UserError where a storage cannot be opened or holds a study of this name."""
-        if name in optuna.get_all_study_names(_open(storage)):
+        if name in optuna.get_all_study_names(open_storage(storage)):
             raise UserError(
                 f"the storage {storage} already holds a study named {name!r};"
                 " continue it with `search resume`, or choose another --out"
@@ -93,7 +95,7 @@ class Study:
         Raises:
             UserError: the storage cannot be opened, has no such study, or one that is not ours.
         """
-        opened = _open(storage)
+        opened = open_storage(storage)
         try:
             study = optuna.load_study(storage=opened, study_name=name)
         except KeyError:
@@ -201,7 +203,8 @@ class Study:
         return [_to_trial(t) for t in self._study.get_trials(deepcopy=False)]
 
 
-def _open(storage: str) -> optuna.storages.BaseStorage:
+def open_storage(storage: str) -> optuna.storages.BaseStorage:
+    """Optuna's storage behind a URL; raises UserError where it cannot be opened."""
     try:
         return optuna.storages.get_storage(storage)
     except (ArgumentError, SQLAlchemyError, ImportError, ValueError) as error:

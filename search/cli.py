@@ -1,356 +1,21 @@
-"""The command ``search``: parses, makes a configuration, calls one function, prints.
+"""The command ``search``: its arguments, and what becomes of errors.
 
-Heavy libraries are imported inside the commands, so that ``search --help`` answers at once.
 Exit codes: 0 done, 2 bad input, 3 impossible budget, 4 interrupted (resumable).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from search_space.budget import format_count, parse_count
-from search_space.errors import UnknownName, UserError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from results.folder import RunFolder
-    from results.study import Study
-    from search.limits import Limits
-    from search.runner import Ready, RunConfig
-    from search_space import NetworkSpec, SearchSpace
-
-INTERRUPTED = 4
-DEFAULT_TRIALS = 16
-DEFAULT_TIMEOUT_S = 240.0
-"""Without --trials and --timeout no training begins after this: a first look, not a search."""
-DEFAULT_DEVICE = "raspberry-pi-4/ncnn/1"
-_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def parse_seconds(text: str, what: str, default_unit: str) -> float:
-    """Seconds from ``25ms``, ``90s``, ``5m``, ``2h``, or a bare number of the default unit.
-
-    Raises:
-        UserError: it is no such time, or not above 0.
-    """
-    match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*(ms|s|m|h)?", text.strip())
-    value = float(match[1]) * _SECONDS[match[2] or default_unit] if match else 0.0
-    if not value > 0:
-        raise UserError(f"{what} {text!r} must be a time above 0, such as 25ms, 90s, 5m or 2h")
-    return value
-
-
-def _out() -> Console:
-    from rich.console import Console
-
-    # Tables keep their columns where the output is a file or a pipe.
-    return Console(width=None if sys.stdout.isatty() else 120)
-
-
-def _print_json(data: Any) -> None:
-    print(json.dumps(data, indent=2))
-
-
-# --- What several commands need ----------------------------------------------------------------
-
-
-def _limits(args: argparse.Namespace) -> Limits:
-    from latency_models import device
-    from search.limits import Limits
-
-    device(args.device)
-    return Limits(
-        macs=parse_count(args.budget, "--budget") if args.budget else None,
-        latency_ms=1e3 * parse_seconds(args.latency, "--latency", "ms") if args.latency else None,
-        device=args.device,
-    )
-
-
-def _space(args: argparse.Namespace) -> SearchSpace:
-    from search_space import space
-
-    chosen = space(args.space)
-    return chosen.replace(classes=args.classes) if args.classes is not None else chosen
-
-
-def find_network(name: str) -> NetworkSpec:
-    """A network by its name in the zoo, by a ``.yaml`` or ``.json`` file, or by a run's folder.
-
-    Raises:
-        UserError: none of these; the message lists the known names.
-    """
-    from search_space import ZOO, NetworkSpec
-
-    if name in ZOO:
-        return ZOO[name]
-    path = Path(name)
-    if path.is_dir():
-        from results.folder import RunFolder
-
-        best = RunFolder.open(path).best
-        if not best.is_file():
-            raise UserError(f"{best} was looked for and does not exist: the run has no best yet")
-        return NetworkSpec.load(best)
-    if path.suffix in (".yaml", ".yml", ".json"):
-        return NetworkSpec.load(path)
-    raise UnknownName("network (or path of a .yaml or .json file, or a run's folder)", name, ZOO)
-
-
-# --- Commands ----------------------------------------------------------------------------------
-
-
-def run(args: argparse.Namespace) -> int:
-    """Searches a space and exports the best architecture."""
-    from results.folder import RunFolder
-    from results.study import Study, quiet_optuna
-    from search.runner import RunConfig, prepare
-    from searchers import SEARCHERS
-    from trainers.data import DATASETS
-    from trainers.proxy import TrainConfig
-
-    quiet_optuna()
-    if args.searcher not in SEARCHERS:
-        raise UnknownName("searcher", args.searcher, SEARCHERS)
-    if args.data.partition(":")[0] not in DATASETS:
-        raise UnknownName("data set", args.data.partition(":")[0], DATASETS)
-    train = {
-        "epochs": args.epochs,
-        "batch_size": args.batch_size,
-        "learning_rate": args.learning_rate,
-        "resolution": args.resolution,
-    }
-    config = RunConfig(
-        space=_space(args),
-        limits=_limits(args),
-        searcher=args.searcher,
-        data=args.data,
-        trials=DEFAULT_TRIALS if args.trials is None else args.trials,
-        seed=args.seed,
-        train=TrainConfig(**{k: v for k, v in train.items() if v is not None}),
-    )
-    timeout_s = _timeout(args)
-    path = args.out or _new_folder(config)
-    RunFolder.must_be_new(path)
-    if args.storage:
-        Study.must_be_new(args.storage, path.resolve().name)
-    ready = prepare(config, download=args.download)
-    folder = RunFolder.create(path, args.storage)
-    study = Study.create(folder.storage, folder.study_name, config.to_settings())
-    return _run(config, ready, folder, study, timeout_s, args)
-
-
-def _timeout(args: argparse.Namespace) -> float | None:
-    if args.timeout:
-        return parse_seconds(args.timeout, "--timeout", "s")
-    return DEFAULT_TIMEOUT_S if args.trials is None else None
-
-
-def _new_folder(config: RunConfig) -> Path:
-    limit = format_count(config.limits.macs) if config.limits.macs else "unlimited"
-    name = f"{config.space.name}-{limit}".replace(".00", "")
-    taken = (Path("runs") / f"{name}-{i}" for i in range(1, 10_000))
-    return next(path for path in taken if not path.exists())
-
-
-def resume(args: argparse.Namespace) -> int:
-    """Goes on with a run where it was left, or beyond."""
-    import dataclasses
-
-    from results.folder import RunFolder
-    from results.study import quiet_optuna
-    from search.runner import RunConfig, prepare
-
-    quiet_optuna()
-    folder = RunFolder.open(args.run)
-    study = folder.study()
-    config = RunConfig.from_settings(study.settings)
-    if args.trials is not None:
-        config = dataclasses.replace(config, trials=args.trials)
-    timeout_s = parse_seconds(args.timeout, "--timeout", "s") if args.timeout else None
-    return _run(config, prepare(config), folder, study, timeout_s, args)
-
-
-def _run(
-    config: RunConfig,
-    ready: Ready,
-    folder: RunFolder,
-    study: Study,
-    timeout_s: float | None,
-    args: argparse.Namespace,
-) -> int:
-    from rich.console import Console
-
-    from search import display, runner
-
-    try:
-        with folder.locked(), display.RunDisplay(Console(stderr=True), quiet=args.json) as watch:
-            trials = runner.run(config, ready, folder, study, watch, timeout_s=timeout_s)
-    except KeyboardInterrupt:
-        print(f"interrupted; go on with: search resume {folder.path}", file=sys.stderr)
-        return INTERRUPTED
-    if args.json:
-        _print_json(display.run_json(folder, study.name, trials, study.rejected))
-    else:
-        display.summary(_out(), config, folder, trials, study.rejected)
-    return 0
-
-
-def cost(args: argparse.Namespace) -> int:
-    """Prices a network without building it."""
-    from dataclasses import asdict
-
-    import search_space
-    from latency_models import predict
-
-    spec = find_network(args.network)
-    price = search_space.cost(spec, convention=args.convention)
-    latency = predict(spec, args.device)
-    checked = _check(spec, price) if args.check else {}
-    if args.json:
-        ms = {"device": args.device, **asdict(latency)}
-        _print_json(
-            {"network": args.network, "id": spec.id, **asdict(price), "latency": ms, **checked}
-        )
-        return 0
-    from search.display import cost_table
-
-    cost_table(_out(), args.network, spec, price, latency, args.device)
-    if checked:
-        print(f"{'built and counted':<22} {checked['fvcore_macs']:,} MACs: equal")
-    return 0
-
-
-def _check(spec: NetworkSpec, price: Any) -> dict[str, int]:
-    from search.check import fvcore_macs
-
-    counted = fvcore_macs(spec)
-    if counted != price.macs:
-        raise AssertionError(f"fvcore counts {counted} MACs, the cost model {price.macs}")
-    return {"fvcore_macs": counted}
-
-
-def models(args: argparse.Namespace) -> int:
-    """Lists the networks of the zoo."""
-    from latency_models import predict
-    from search_space import ZOO
-    from search_space import cost as price
-
-    rows: list[dict[str, Any]] = []
-    for name, spec in ZOO.items():
-        c = price(spec)
-        rows.append(
-            {
-                "name": name,
-                "id": spec.id,
-                "image_size": spec.image_size,
-                "classes": spec.classes,
-                "macs": c.macs,
-                "params": c.params,
-                "paper_flops": c.paper_flops,
-                "latency_ms": predict(spec, args.device).ms,
-            }
-        )
-    if args.json:
-        _print_json(rows)
-        return 0
-    from rich.table import Table
-
-    table = Table(title="Networks of the papers, condensed")
-    for column in ("network", "input", "MACs", "params", "authors' count", f"ms on {args.device}"):
-        table.add_column(column, justify="left" if column == "network" else "right")
-    for row in rows:
-        table.add_row(
-            str(row["name"]),
-            f"{row['image_size']}x{row['image_size']}",
-            *(format_count(row[key]) for key in ("macs", "params", "paper_flops")),
-            f"{row['latency_ms']:.1f}",
-        )
-    _out().print(table)
-    return 0
-
-
-def profile(args: argparse.Namespace) -> int:
-    """Tells how much of a space a budget leaves."""
-    import numpy as np
-
-    from search_space import macs
-    from search_space.admission import QUANTILES
-    from search_space.admission import profile as measure
-
-    if args.samples < 1:
-        raise UserError(f"--samples {args.samples} must be at least 1")
-    chosen, limits = _space(args), _limits(args)
-    found = measure(
-        chosen,
-        limits.price if limits.ratios_exist else (lambda spec: 0.0),
-        macs,
-        samples=args.samples,
-        rng=np.random.default_rng(args.seed),
-    )
-    feasible = limits.price(found.cheapest) <= 1
-    quantiles = dict(zip([f"{q:.0%}" for q in QUANTILES], found.macs_quantiles, strict=True))
-    if args.json:
-        _print_json(
-            {
-                "space": chosen.name,
-                "combinations": found.volume,
-                "limits": str(limits),
-                "feasible": feasible,
-                "share_inside": found.share_inside,
-                "share_inside_95": [found.share_low, found.share_high],
-                "samples": found.samples,
-                "macs_quantiles": quantiles,
-                "cheapest": {"macs": found.cheapest_macs, "spec": found.cheapest.to_dict()},
-            }
-        )
-        return 0
-    inside = f"{found.share_low:.2%} to {found.share_high:.2%}"
-    if found.share_inside == 0:
-        inside = f"under {found.share_high:.2%} (none of {found.samples:,} samples)"
-    lines = {
-        "space": f"{chosen.name}, {found.volume:.2e} combinations",
-        "limits": f"{limits}: {'can be met' if feasible else 'CANNOT be met'}",
-        "inside": f"{inside} of all combinations, about {found.share_inside * found.volume:.1e}",
-        "MACs of a sample": ", ".join(f"{q} {format_count(n)}" for q, n in quantiles.items()),
-        "cheapest": f"{format_count(found.cheapest_macs)} MACs: {found.cheapest}",
-    }
-    print("\n".join(f"{label:<17} {text}" for label, text in lines.items()))
-    return 0
-
-
-def dashboard(args: argparse.Namespace) -> int:
-    """Serves optuna-dashboard for a run, on this machine only."""
-    import optuna
-    import optuna_dashboard
-
-    from results.folder import RunFolder
-    from results.study import quiet_optuna
-
-    quiet_optuna()
-    folder = RunFolder.open(args.run)
-    study = folder.study()
-    storage = optuna.storages.get_storage(folder.storage)
-    print(f"{study.name}: http://127.0.0.1:{args.port}/{study.page}  (Ctrl-C ends it)", flush=True)
-    try:
-        optuna_dashboard.run_server(storage, host="127.0.0.1", port=args.port)
-    except OSError as error:
-        raise UserError(
-            f"--port {args.port} cannot be listened on: {error}; choose another"
-        ) from None
-    except KeyboardInterrupt:
-        pass
-    return 0
-
-
-# --- The parser --------------------------------------------------------------------------------
+from typing import Any
+
+from latency_models import DEFAULT_DEVICE
+from search import commands
+from search_space import SPACES, UserError
+from searchers import SEARCHERS
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -370,7 +35,7 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--space",
         default="imagenet-224",
-        help="imagenet-224, cifar-32, or a .yaml file (default %(default)s)",
+        help=f"{', '.join(SPACES)}, or a .yaml file (default %(default)s)",
     )
     parser.add_argument("--classes", type=int, help="classes of the target network")
     parser.add_argument("--budget", metavar="MACS", help="hard limit: 150M, 1.2G, 150e6")
@@ -384,28 +49,32 @@ def _parser() -> argparse.ArgumentParser:
         prog="search",
         description="Searches condensed CNN architectures for an ARM board, inside hard budgets.",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
-        name: str, function: Callable[[argparse.Namespace], int], under: Any = commands
+        name: str, function: Callable[[argparse.Namespace], int], under: Any = subparsers
     ) -> argparse.ArgumentParser:
         summary = (function.__doc__ or "").splitlines()[0]
         made: argparse.ArgumentParser = under.add_parser(name, help=summary, description=summary)
         made.set_defaults(function=function)
         return made
 
-    p = command("run", run)
+    p = command("run", commands.run)
     _add_space(p)
     p.add_argument("--data", default="digits", help="digits, cifar10, cifar100, folder:PATH")
     p.add_argument("--download", action="store_true", help="fetch cifar10 or cifar100")
     p.add_argument(
-        "--searcher", default="optuna:nsga2", help="random, optuna:tpe, optuna:nsga2, optuna:gp"
+        "--searcher",
+        default="optuna:tpe",
+        help=f"{', '.join(SEARCHERS)} (default %(default)s)",
     )
-    p.add_argument("--trials", type=int, help=f"networks to score (default {DEFAULT_TRIALS})")
+    p.add_argument(
+        "--trials", type=int, help=f"networks to score (default {commands.DEFAULT_TRIALS})"
+    )
     p.add_argument(
         "--timeout",
         help="begin no training after this: 90s, 5m, 2h"
-        f" (default none; {DEFAULT_TIMEOUT_S:.0f}s where --trials is not given)",
+        f" (default none; {commands.DEFAULT_TIMEOUT_S:.0f}s where --trials is not given)",
     )
     p.add_argument("--epochs", type=int, help="epochs of each short training")
     p.add_argument("--batch-size", type=int, help="images per iteration")
@@ -415,13 +84,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--storage", help="Optuna storage URL (default a SQLite file in the folder)")
     _add_json(p)
 
-    p = command("resume", resume)
+    p = command("resume", commands.resume)
     p.add_argument("run", type=Path, metavar="RUN", help="folder that `search run` wrote")
     p.add_argument("--trials", type=int, help="networks to score in all")
     p.add_argument("--timeout", help="begin no training after this: 90s, 5m, 2h")
     _add_json(p)
 
-    p = command("cost", cost)
+    p = command("cost", commands.cost)
     p.add_argument("network", metavar="NET", help="zoo name, .yaml or .json file, or run folder")
     p.add_argument("--convention", help="the authors' counter: condensenet, condensenetv2, plain")
     p.add_argument(
@@ -430,17 +99,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_device(p)
     _add_json(p)
 
-    p = command("models", models)
+    p = command("models", commands.models)
     _add_device(p)
     _add_json(p)
 
-    group = commands.add_parser("space", help="Questions about a search space.")
-    p = command("profile", profile, group.add_subparsers(required=True, metavar="QUESTION"))
+    group = subparsers.add_parser("space", help="Questions about a search space.")
+    p = command(
+        "profile", commands.profile, group.add_subparsers(required=True, metavar="QUESTION")
+    )
     _add_space(p)
     p.add_argument("--samples", type=int, default=1000, help="default %(default)s")
     _add_json(p)
 
-    p = command("dashboard", dashboard)
+    p = command("dashboard", commands.dashboard)
     p.add_argument("run", type=Path, metavar="RUN", help="folder that `search run` wrote")
     p.add_argument("--port", type=int, default=8080, help="default %(default)s")
     return parser

@@ -45,9 +45,7 @@ class OptunaSearcher(Searcher):
     ) -> None:
         super().__init__(space, admission, seed)
         self._make_sampler = SAMPLERS[sampler]
-        self._varying = tuple(d for d in space.dimensions if len(d.choices) > 1)
-        self._fixed: Choices = {d.name: d.choices[0] for d in space.dimensions}
-        self._distributions = {d.name: _distribution(d) for d in self._varying}
+        self._distributions = {d.name: _distribution(d) for d in space.dimensions}
         self._mirror = optuna.create_study(directions=["maximize", "minimize"])
         self._seeded_for: int | None = None
         if sampler == "gp":
@@ -66,10 +64,10 @@ class OptunaSearcher(Searcher):
         return self._choices(trial.params), {"marks": marks}
 
     def _choices(self, params: dict[str, Any]) -> Choices:
-        found = dict(self._fixed)
-        for d in self._varying:
-            found[d.name] = d.choices[params[d.name]] if d.ordered else params[d.name]
-        return found
+        return {
+            d.name: d.choices[params[d.name]] if d.ordered else params[d.name]
+            for d in self.space.dimensions
+        }
 
     def tell(self, trial: Trial) -> None:
         super().tell(trial)
@@ -81,7 +79,7 @@ class OptunaSearcher(Searcher):
         return optuna.trial.create_trial(
             params={
                 d.name: d.choices.index(choices[d.name]) if d.ordered else choices[d.name]
-                for d in self._varying
+                for d in self.space.dimensions
             },
             distributions=self._distributions,
             values=trial.objectives,

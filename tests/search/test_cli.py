@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from results.folder import RunFolder
-from search.cli import find_network, main, parse_seconds
+from search.cli import main
+from search.commands import find_network, parse_seconds
 from search_space import SPACES, ZOO, NetworkSpec, SearchSpace, UserError, macs
 
 BUDGET = 1_000_000

@@ -1,4 +1,4 @@
-"""What the command shows while it runs and when it is done."""
+"""What the command shows when it is done: tables for people, dicts for machines."""
 
 from __future__ import annotations
 
@@ -7,15 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from latency_models import Latency
@@ -24,96 +15,12 @@ from results.tables import most_accurate, pareto_front
 from results.trial import Estimate, Trial
 from search.runner import RunConfig
 from search_space import Cost, NetworkSpec, format_count
-from trainers.data import DataSplits
-
-
-class RunDisplay:
-    """A live bar on a terminal, a line per network elsewhere; a context manager.
-
-    The bar counts iterations of all trainings, its text tells the best network so far.
-    """
-
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self.console = console
-        self.quiet = quiet
-        self._total = 0
-        self._done = 0
-        self._best: Trial | None = None
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("best {task.fields[best]}"),
-            console=console,
-            disable=quiet or not console.is_terminal,
-        )
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> RunDisplay:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def started(self, config: RunConfig, data: DataSplits, trials: Sequence[Trial]) -> None:
-        self._total = config.trials
-        self._done = sum(t.state == "complete" for t in trials)
-        self._best = most_accurate(trials)
-        space, train = config.space, config.train
-        self._say(
-            f"Space    {space.name}: {space.volume:.1e} combinations,"
-            f" {space.image_size}x{space.image_size}, {space.classes} classes\n"
-            f"Limits   {config.limits}, kept before any training\n"
-            f"Scored   after {train.epochs} epochs at {train.resolution}x{train.resolution} on"
-            f" {len(data.train):,} images, condensed, on {len(data.validation):,} others\n"
-            f"Data     {data.note}"
-        )
-        if data.name == "digits":
-            self._say(
-                "         Name your own: --data folder:PATH (a folder per class), --data cifar10,"
-                " --data cifar100"
-            )
-        self._task = self._progress.add_task(
-            "networks", total=self._total, completed=self._done, best=_brief(self._best)
-        )
-
-    def trial_started(self, trial: Trial) -> None:
-        pass
-
-    def trial_step(self, step: int, steps: int) -> None:
-        if self._task is not None:
-            self._progress.update(self._task, completed=self._done + step / steps)
-
-    def trial_ended(self, trial: Trial) -> None:
-        if trial.score is None:
-            self._say(f"network {trial.number}: failed: {trial.failure}")
-            return
-        self._done += 1
-        self._best = most_accurate([t for t in (self._best, trial) if t is not None])
-        if self._task is not None:
-            self._progress.update(self._task, completed=self._done, best=_brief(self._best))
-        if not self.console.is_terminal:
-            self._say(f"[{self._done}/{self._total}] network {trial.number}: {_brief(trial)}")
-
-    def _say(self, text: str) -> None:
-        if not self.quiet:
-            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-
-def _brief(trial: Trial | None) -> str:
-    if trial is None or trial.score is None:
-        return ""
-    e = trial.estimate
-    return f"{trial.score.accuracy:.1%}, {format_count(e.macs)} MACs, {e.latency_ms:.1f} ms"
 
 
 def interval(estimate: Estimate) -> str:
-    """``76.0 [41, 155]``"""
+    """``76.0 [41.3, 155.1]``"""
     low, high = estimate.latency_low_ms, estimate.latency_high_ms
-    return f"{estimate.latency_ms:.1f} [{low:.0f}, {high:.0f}]"
+    return f"{estimate.latency_ms:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def summary(
