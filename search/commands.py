@@ -189,14 +189,14 @@ def _run(
 
     try:
         with folder.locked(), RunDisplay(Console(stderr=True), quiet=args.json) as watch:
-            trials = runner.run(config, ready, folder, study, watch, timeout_s=timeout_s)
+            outcome = runner.run(config, ready, folder, study, watch, timeout_s=timeout_s)
     except KeyboardInterrupt:
         print(f"interrupted; go on with: search resume {folder.path}", file=sys.stderr)
         return INTERRUPTED
     if args.json:
-        _print_json(tables.run_json(folder, study.name, trials, study.rejected))
+        _print_json(tables.run_json(folder, study.name, outcome, study.rejected))
     else:
-        tables.summary(_out(), config, folder, trials, study.rejected)
+        tables.summary(_out(), config, folder, outcome, study.rejected)
     return 0
 
 

@@ -83,6 +83,14 @@ class Display(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """All trials of a study, and what ended the run early, None if nothing did."""
+
+    trials: tuple[Trial, ...]
+    stopped: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ready:
     """What a run needs before anything is written: a network inside the limits, and the data."""
 
@@ -119,11 +127,11 @@ def run(
     display: Display,
     *,
     timeout_s: float | None = None,
-) -> list[Trial]:
+) -> Outcome:
     """Runs a study until ``config.trials`` are complete; goes on where one was left.
 
     No new training begins after ``timeout_s`` seconds. The folder's files are written anew after
-    each trial. Returns all trials.
+    each trial.
 
     Raises:
         UserError: too many trainings in a row have failed.
@@ -135,15 +143,17 @@ def run(
     loop = _Loop(config, study, searcher, ready.data, display)
     loop.catch_up()
     display.started(config, ready.data, list(loop.trials.values()))
-    while loop.complete < config.trials:
+    stopped = None
+    while loop.complete < config.trials and stopped is None:
         if timeout_s is not None and time.monotonic() - started >= timeout_s:
+            stopped = f"the time limit of {timeout_s:g} s is over"
             break
         try:
             loop.train_next()
-        except SpaceExhausted:
-            break
+        except SpaceExhausted as exhausted:
+            stopped = str(exhausted)
         folder.write_results(list(loop.trials.values()))
-    return list(loop.trials.values())
+    return Outcome(trials=tuple(loop.trials.values()), stopped=stopped)
 
 
 class _Loop:

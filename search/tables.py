@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +12,7 @@ from latency_models import Latency
 from results.folder import RunFolder
 from results.tables import most_accurate, pareto_front
 from results.trial import Estimate, Trial
-from search.runner import RunConfig
+from search.runner import Outcome, RunConfig
 from search_space import Cost, NetworkSpec, format_count
 
 
@@ -27,10 +26,11 @@ def summary(
     console: Console,
     config: RunConfig,
     folder: RunFolder,
-    trials: Sequence[Trial],
+    outcome: Outcome,
     rejected: dict[str, int],
 ) -> None:
     """The Pareto front, the best network and what to type next."""
+    trials = outcome.trials
     front = pareto_front(trials)
     table = Table(title="Pareto front: proxy accuracy against predicted latency")
     for name in ("network", "accuracy", "MACs", "params", f"ms on {config.limits.device}"):
@@ -50,8 +50,8 @@ def summary(
     done = sum(t.state == "complete" for t in trials)
     turned_away = ", ".join(f"{reason} {n}" for reason, n in sorted(rejected.items())) or "none"
     lines = [f"{done} networks scored, {failed} failed; proposals turned away: {turned_away}"]
-    if done < config.trials:
-        lines.append(f"stopped before the {config.trials} networks asked for")
+    if outcome.stopped:
+        lines.append(f"Stopped before {config.trials} networks: {outcome.stopped}")
     if front:
         lines.append(f"Best architecture: {folder.best}")
     lines += ["Next:", *(f"  {command}" for command in next_commands(folder, config, bool(front)))]
@@ -66,9 +66,10 @@ def next_commands(folder: RunFolder, config: RunConfig, found: bool) -> list[str
 
 
 def run_json(
-    folder: RunFolder, study: str, trials: Sequence[Trial], rejected: dict[str, int]
+    folder: RunFolder, study: str, outcome: Outcome, rejected: dict[str, int]
 ) -> dict[str, Any]:
     """The summary for machines."""
+    trials = outcome.trials
 
     def entry(trial: Trial) -> dict[str, Any]:
         assert trial.score is not None
@@ -86,6 +87,7 @@ def run_json(
         "storage": folder.storage,
         "complete": sum(t.state == "complete" for t in trials),
         "failed": sum(t.state == "failed" for t in trials),
+        "stopped": outcome.stopped,
         "rejected": rejected,
         "best": entry(best) | {"path": str(folder.best)} if best else None,
         "pareto": [entry(t) for t in pareto_front(trials)],
