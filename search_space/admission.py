@@ -115,8 +115,8 @@ class Profile:
     """What a budget leaves of a space.
 
     ``share_inside`` is the fraction of uniformly sampled combinations inside the budget, with a
-    95 % interval (Wilson); ``macs_quantiles`` are those of the sample at 0, 5, 25, 50, 75, 95 and
-    100 %.
+    95 % interval (Wilson); ``macs_quantiles`` are those of the sampled networks (of
+    the cheapest one where no sample was a network) at 0, 5, 25, 50, 75, 95 and 100 %.
     """
 
     volume: int
@@ -141,6 +141,7 @@ def profile(
     rng: np.random.Generator,
 ) -> Profile:
     """Samples a space uniformly and looks for its cheapest network."""
+    best = space.decode(cheapest(space, price))
     inside = 0
     counts: list[int] = []
     for choices in _samples(space, samples, rng):
@@ -150,7 +151,6 @@ def profile(
             continue
         counts.append(macs(spec))
         inside += price(spec) <= 1
-    best = space.decode(cheapest(space, price))
     low, high = _wilson(inside, samples)
     return Profile(
         volume=space.volume,
@@ -158,7 +158,7 @@ def profile(
         share_inside=inside / samples,
         share_low=low,
         share_high=high,
-        macs_quantiles=tuple(int(q) for q in np.quantile(counts, QUANTILES)),
+        macs_quantiles=tuple(int(q) for q in np.quantile(counts or [macs(best)], QUANTILES)),
         cheapest=best,
         cheapest_macs=macs(best),
     )

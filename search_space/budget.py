@@ -16,7 +16,7 @@ def parse_count(text: str, what: str = "budget") -> int:
     Raises:
         UserError: the text is not such a number, or less than 1; the message names ``what``.
     """
-    match = re.fullmatch(r"([0-9.]+(?:e[+-]?[0-9]+)?)([KMG]?)", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"([0-9.]+(?:e[+-]?[0-9]+)?)([KMG]?)", text.strip(), re.I | re.ASCII)
     try:
         value = float(match[1]) * SUFFIXES[match[2].upper()] if match else math.nan
     except ValueError:
@@ -30,7 +30,8 @@ def parse_count(text: str, what: str = "budget") -> int:
 
 def format_count(value: float) -> str:
     """``140468656`` as ``140.47M``."""
-    for suffix, unit in reversed(SUFFIXES.items()):
-        if value >= unit and suffix:
-            return f"{value / unit:.2f}{suffix}"
-    return f"{value:.0f}"
+    if value < SUFFIXES["K"]:
+        return f"{value:.0f}"
+    # The first unit in which the rounded number has at most three digits before the point.
+    suffix = next((s for s in "KM" if round(value / SUFFIXES[s], 2) < 1000), "G")
+    return f"{value / SUFFIXES[suffix]:.2f}{suffix}"

@@ -54,15 +54,21 @@ class _Sums(NamedTuple):
 
 @lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
 def _sums(fragment: Fragment) -> _Sums:
-    moved = (ops.Gather, ops.Shuffle, ops.IndexAdd)
     computed = (ops.Conv, ops.Linear)
     return _Sums(
         macs=sum(op.macs for op in fragment.ops),
         params=sum(op.params for op in fragment.ops),
-        gather_elements=sum(op.inputs[-1].elements for op in fragment.ops if isinstance(op, moved)),
+        gather_elements=sum(_moved(op) for op in fragment.ops),
         activations=sum(op.output.elements for op in fragment.ops if isinstance(op, computed)),
         peak_elements=_peak(fragment),
     )
+
+
+def _moved(op: Op) -> int:
+    """Elements that an operation reads or writes at places that an index or a shuffle names."""
+    if isinstance(op, ops.IndexAdd):
+        return op.inputs[1].elements
+    return op.output.elements if isinstance(op, ops.Gather | ops.Shuffle) else 0
 
 
 def _peak(fragment: Fragment) -> int:
@@ -186,7 +192,9 @@ def paper_convention(spec: NetworkSpec) -> str:
     Reactivation, squeeze-excite or hard-swish: CondenseNetV2's; else learned groups:
     CondenseNet's; else multiply-adds alone.
     """
-    modern = any(s.sfr != "none" or s.se_reduction or s.activation != "relu" for s in spec.stages)
+    modern = any(
+        s.reactivating_layers or s.se_reduction or s.activation != "relu" for s in spec.stages
+    )
     if modern or spec.head.features or spec.head.se_reduction:
         return "condensenetv2"
     if any(s.condense_factor > 1 for s in spec.stages):

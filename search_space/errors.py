@@ -31,7 +31,11 @@ class UnknownName(UserError):
     """A name that is not in the registry it was looked up in; the message lists the known ones."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")
+        self._arguments = kind, name, tuple(sorted(known))
+        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(self._arguments[2])}")
+
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, tuple[str, ...]]]:
+        return UnknownName, self._arguments  # so that it can cross to another process
 
 
 class InfeasibleBudget(UserError):

@@ -21,3 +21,16 @@ def fetched(count: int, rule: str, base: int) -> tuple[int, ...]:
         positions.append(count - offset)
         offset *= base
     return tuple(reversed(positions))
+
+
+@lru_cache(maxsize=4096)
+def updates_read(depth: int, rule: str, base: int) -> tuple[bool, ...]:
+    """For each layer of a stage whether anything it fetches is fetched again after it.
+
+    Where nothing is, an update of what it fetched would reach nobody: under exponential fetch
+    with a base above 2 that is so for the last layer at least.
+    """
+    reads = [set(fetched(count, rule, base)) for count in range(1, depth + 2)]
+    return tuple(
+        any(reads[layer] & later for later in reads[layer + 1 :]) for layer in range(depth)
+    )

@@ -49,9 +49,11 @@ class Network(nn.Module):
         self.spec = spec
         self.form = form
         self.plan = spec.plan(form)
-        self.steps = nn.ModuleDict(
-            {step.name: FragmentModule(step.fragment) for step in self.plan.steps}
-        )
+        # The constructors draw initial weights of their own, which `initialise` replaces.
+        with torch.random.fork_rng(devices=[]):
+            self.steps = nn.ModuleDict(
+                {step.name: FragmentModule(step.fragment) for step in self.plan.steps}
+            )
         self._last_reader = self.plan.last_reader()
         initialise(self, generator)
 
@@ -61,8 +63,9 @@ class Network(nn.Module):
         for i, step in enumerate(self.plan.steps):
             outputs = self.steps[step.name](*(values[name] for name in step.inputs))
             values.update(zip(step.outputs, outputs, strict=True))
-            for name in step.inputs:
-                if self._last_reader[name] == i:
+            # What nobody reads after this step is freed.
+            for name in (*step.inputs, *step.outputs):
+                if self._last_reader.get(name, -1) <= i and name != self.plan.output:
                     values.pop(name, None)
         return values[self.plan.output]
 

@@ -247,7 +247,13 @@ def transition(form: Form, channels: tuple[int, ...], size: int, spec: Transitio
     if spec.kind == "conv":
         x = t.norm_act("reduce", x, "relu")
         # The small term keeps 100 * 0.29 = 28.999... at 29.
-        x = t.conv("reduce", x, int(x.channels * spec.compression + 1e-6), kernel=1)
+        channels_out = int(x.channels * spec.compression + 1e-6)
+        if channels_out == 0:
+            raise SpecError(
+                f"`compression` (={spec.compression}) leaves none of {x.channels} channels in a"
+                " transition; raise it"
+            )
+        x = t.conv("reduce", x, channels_out, kernel=1)
     return t.fragment(t.add(ops.AvgPool, "pool", (x,), size=x.size // 2, kernel=2))
 
 
@@ -259,6 +265,11 @@ def head(
     t = Trace(form, channels, size)
     x = t.norm_act("final", t.concat("fetch", t.inputs), "relu")
     x = t.add(ops.GlobalPool, "pool", (x,), size=1)
+    if spec.se_reduction > x.channels:
+        raise SpecError(
+            f"`se_reduction` (={spec.se_reduction}) of the head must be at most its channels"
+            f" (={x.channels}): the hidden layer would be empty"
+        )
     if spec.se_reduction:
         x = t.add(ops.SqueezeExcite, "se", (x,), reduction=spec.se_reduction)
     if spec.features:
@@ -271,6 +282,11 @@ def classifier(t: Trace, x: Value, condense_factor: int, classes: int) -> Value:
     """The last linear layer, condensed as one group (CondenseNet, section 4.2)."""
     if condense_factor == 1:
         return t.add(ops.Linear, "classifier", (x,), classes)
+    if condense_factor > x.channels:
+        raise SpecError(
+            f"`condense_factor` (={condense_factor}) of the head must be at most the inputs of"
+            f" the classifier (={x.channels}): it keeps floor(inputs / condense_factor) of them"
+        )
     if t.form == "masked":
         return t.add(
             ops.LearnedLinear, "classifier", (x,), classes, condense_factor=condense_factor

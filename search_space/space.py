@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +29,7 @@ from search_space.spec import (
     StemSpec,
     TransitionSpec,
     check_whole,
+    sfr_layers,
 )
 
 Choice = int | str
@@ -58,10 +61,12 @@ class SearchSpace:
     hard-swish are used.
 
     Groups that do not divide a stage's growth rate give way to the largest choice below that
-    does, so that every combination is a network.
+    does. What is left of combinations that are no network (a layer would have fewer features to
+    read than it condenses by) is refused by ``decode``.
 
     Raises:
-        SpecError: a field has no choices, or the numbers of stages differ.
+        SpecError: a field has no choices, twice the same, or one that cannot be; or the numbers
+            of stages differ.
     """
 
     name: str
@@ -83,13 +88,16 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         check_whole(self, "image_size", "classes", "stem_stride")
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, list | tuple):
-                value = tuple(tuple(v) if isinstance(v, list) else v for v in value)
-                object.__setattr__(self, f.name, value)
-                if not value or () in value:
-                    raise SpecError(f"`{f.name}` must hold at least one choice")
+        if not isinstance(self.name, str) or not self.name:
+            raise SpecError(f"`name` (={self.name!r}) must be a text")
+        for field in ("depths", "growth_rates"):
+            stages = getattr(self, field)
+            if not isinstance(stages, list | tuple) or not stages:
+                raise SpecError(f"`{field}` (={stages!r}) must be a list of choices per stage")
+            checked = (_choices(f"{field}[{i}]", c, _WHOLE) for i, c in enumerate(stages))
+            object.__setattr__(self, field, tuple(checked))
+        for field, rule in _RULES.items():
+            object.__setattr__(self, field, _choices(field, getattr(self, field), rule))
         if len(self.depths) != len(self.growth_rates):
             raise SpecError(
                 f"`depths` (of {len(self.depths)} stages) and `growth_rates`"
@@ -224,21 +232,36 @@ class SearchSpace:
             "se_from_stage": _first(s.se_reduction > 0 for s in canonical.stages),
             "hard_swish_from_stage": _first(s.activation != "relu" for s in canonical.stages),
         }
-        # A choice without effect (S where nothing reactivates) has no value of its own: then any
-        # will do, and the comparison tells.
-        choices = {
-            d.name: found[d.name] if found[d.name] in d.choices else d.choices[0]
-            for d in self.dimensions
-        }
-        if self.decode(choices).id != canonical.id:
-            raise SpecError(f"the network {canonical.id} is not in the space {self.name}")
+        choices = {d.name: found[d.name] for d in self.dimensions}
+        for i, stage in enumerate(canonical.stages, start=1):
+            choices |= self._rewritten(i, stage, choices)
+        outside = [d.name for d in self.dimensions if choices[d.name] not in d.choices]
+        if outside or self.decode(choices).id != canonical.id:
+            reason = f": `{outside[0]}` would be {choices[outside[0]]}" if outside else ""
+            raise SpecError(f"the network {canonical.id} is not in the space {self.name}{reason}")
         return choices
 
+    def _rewritten(self, number: int, stage: StageSpec, choices: Choices) -> Choices:
+        """Another way of writing a stage where the plainest is not among the choices: any S where
+        nothing reactivates, or every-4 of 5 layers for last-2 of which one has an effect."""
+        names = [f"stage{number}_{part}" for part in ("sparse_factor", "sfr", "fetch")]
+        dimensions = [d for d in self.dimensions if d.name in names]
+        if all(choices[d.name] in d.choices for d in dimensions):
+            return {}
+        for values in itertools.product(*(d.choices for d in dimensions)):
+            way = {d.name: value for d, value in zip(dimensions, values, strict=True)}
+            if self._stage(number, self._fixed | choices | way).canonical() == stage:
+                return way
+        return {}
+
     def __contains__(self, spec: object) -> bool:
+        if not isinstance(spec, NetworkSpec):
+            return False
         try:
-            return isinstance(spec, NetworkSpec) and bool(self.encode(spec))
+            self.encode(spec)
         except SpecError:
             return False
+        return True
 
     def sample(self, rng: np.random.Generator) -> Choices:
         """One choice per dimension, each with equal probability."""
@@ -274,11 +297,67 @@ class SearchSpace:
         """Reads a YAML file; raises SpecError naming the file."""
         try:
             return cls.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise SpecError(f"{path}: cannot be read as a search space: {reason}") from None
         except SpecError as error:
             raise SpecError(f"{path}: {error}") from None
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise SpecError(f"{path}: cannot be read as a search space: {reason}") from None
+
+
+Rule = tuple[str, Callable[[Any], bool]]
+"""In words and as a test."""
+
+
+def _at_least(least: int) -> Rule:
+    return f"whole numbers of at least {least}", lambda c: type(c) is int and c >= least
+
+
+def _is_placement(choice: Any) -> bool:
+    try:
+        sfr_layers(choice, 1)
+    except SpecError:
+        return False
+    return True
+
+
+def _is_transition(choice: Any) -> bool:
+    return type(choice) is str and (
+        choice == POOL or bool(re.fullmatch(r"conv-(1|1\.0+|0?\.[0-9]*[1-9][0-9]*)", choice))
+    )
+
+
+def _is_fetch(choice: Any) -> bool:
+    return type(choice) is str and (
+        choice == DENSE or bool(re.fullmatch(r"exponential-([2-9]|[1-9][0-9]{1,3})", choice))
+    )
+
+
+_WHOLE = _at_least(1)
+_RULES: dict[str, Rule] = {
+    "groups": _WHOLE,
+    "condense_factors": _WHOLE,
+    "sparse_factors": _WHOLE,
+    "sfr": ("none, all, last-N or every-N", _is_placement),
+    "fetches": ("dense or exponential-C with C at least 2", _is_fetch),
+    "transitions": ("pool or conv-X with X in (0, 1]", _is_transition),
+    "head_features": _at_least(0),
+    "classifier_condense_factors": _WHOLE,
+    "se_from_stages": _at_least(0),
+    "hard_swish_from_stages": _at_least(0),
+}
+
+
+def _choices(field: str, value: Any, rule: Rule) -> tuple[Choice, ...]:
+    """``value`` as a tuple of different choices that keep a rule; raises SpecError."""
+    words, keeps = rule
+    if not isinstance(value, list | tuple) or not value:
+        raise SpecError(f"`{field}` (={value!r}) must be a list of at least one choice")
+    for choice in value:
+        if not keeps(choice):
+            raise SpecError(f"`{field}` (={value!r}) must hold {words}, not {choice!r}")
+    if len(set(value)) < len(value):
+        raise SpecError(f"`{field}` (={value!r}) must not hold a choice twice")
+    return tuple(value)
 
 
 def _first(flags: Any) -> int:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import yaml
 
 from search_space.errors import SpecError
-from search_space.fetch import fetched
+from search_space.fetch import fetched, updates_read
 from search_space.plan import Form, LayerSettings, Plan, expand
 
 ACTIVATIONS = ("relu", "hard_swish")
@@ -59,7 +59,8 @@ def sfr_layers(placement: str, depth: int) -> frozenset[int]:
         SpecError: the placement is none of these.
     """
     kind, _, number = placement.partition("-") if isinstance(placement, str) else ("", "", "")
-    n = int(number) if number.isdecimal() else 0
+    # More digits than any depth has would not fit into an integer's text either.
+    n = int(number) if number.isdecimal() and number.isascii() and len(number) < 10 else 0
     if placement == "none":
         return frozenset()
     if placement == "all":
@@ -142,10 +143,16 @@ class StageSpec:
                 f" (={self.growth_rate}): the hidden layer would be empty"
             )
 
+    @property
+    def reactivating_layers(self) -> frozenset[int]:
+        """The layers (0-based) that reactivate something that is read after them."""
+        read = updates_read(self.depth, self.fetch, self.fetch_base)
+        return frozenset(i for i in sfr_layers(self.sfr, self.depth) if read[i])
+
     @cached_property
     def layer_settings(self) -> tuple[LayerSettings, ...]:
         """One entry per layer: what the plan needs to know of it."""
-        reactivating = sfr_layers(self.sfr, self.depth)
+        reactivating = self.reactivating_layers
         shared = LayerSettings(
             growth_rate=self.growth_rate,
             bottleneck=self.bottleneck,
@@ -164,19 +171,32 @@ class StageSpec:
     def canonical(self) -> StageSpec:
         """The same stage with every choice that has no effect at its plainest value."""
         changes: dict[str, Any] = {}
-        layers = sfr_layers(self.sfr, self.depth)
-        if not layers:
-            changes |= {"sfr": "none", "sparse_factor": 1, "sfr_groups": 1}
-        elif len(layers) == self.depth:
-            changes["sfr"] = "all"
-        elif self.sfr.startswith("every") and layers == sfr_layers("last-1", self.depth):
-            changes["sfr"] = "last-1"
-        if self.sparse_factor == 1:
+        changes["sfr"] = self._plainest_sfr()
+        if changes["sfr"] == "none":
+            changes |= {"sparse_factor": 1, "sfr_groups": 1}
+        elif self.sparse_factor == 1:
             changes["sfr_groups"] = 1
         if self.condense_factor == 1:
             changes["groups_1x1"] = 1
         changes["fetch"], changes["fetch_base"] = self._plainest_fetch()
+        if self.se_reduction:
+            hidden = self.growth_rate // self.se_reduction
+            changes["se_reduction"] = next(
+                r for r in range(1, self.se_reduction + 1) if self.growth_rate // r == hidden
+            )
         return dataclasses.replace(self, **changes)
+
+    def _plainest_sfr(self) -> str:
+        """The first of none, all, last-N, every-N with the same reactivating layers."""
+        mine = self.reactivating_layers
+        read = updates_read(self.depth, self.fetch, self.fetch_base)
+        lasts = (f"last-{n}" for n in range(1, self.depth))
+        nths = (f"every-{n}" for n in range(2, self.depth + 1))
+        return next(
+            placement
+            for placement in ("none", "all", *lasts, *nths)
+            if mine == {i for i in sfr_layers(placement, self.depth) if read[i]}
+        )
 
     def _plainest_fetch(self) -> tuple[str, int]:
         """The first of dense, base 2, 3, ... that reads the same outputs at every layer."""
@@ -276,10 +296,21 @@ class NetworkSpec:
     image_channels: int = 3
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stages", tuple(self.stages))
         check_whole(self, "image_size", "classes", "image_channels")
-        if not self.stages:
+        if not isinstance(self.stages, list | tuple) or not self.stages:
             raise SpecError("`stages` must hold at least one stage")
+        object.__setattr__(self, "stages", tuple(self.stages))
+        parts: list[tuple[str, object, type]] = [
+            (f"stage {i}", s, StageSpec) for i, s in enumerate(self.stages, start=1)
+        ]
+        parts += [
+            ("`stem`", self.stem, StemSpec),
+            ("`transition`", self.transition, TransitionSpec),
+            ("`head`", self.head, HeadSpec),
+        ]
+        for name, part, kind in parts:
+            if not isinstance(part, kind):
+                raise SpecError(f"{name} (={part!r:.60}) must be a {kind.__name__}")
         self.plan("condensed")
 
     def plan(self, form: Form) -> Plan:
@@ -349,7 +380,7 @@ class NetworkSpec:
         """
         fields = dict(_mapping(data, "a network"))
         version = fields.pop("format", FORMAT)
-        if version != FORMAT:
+        if type(version) is not int or version != FORMAT:
             raise SpecError(f"`format` (={version!r}) must be {FORMAT}, the version read here")
         stages = fields.get("stages")
         if not isinstance(stages, list | tuple):
@@ -372,7 +403,7 @@ class NetworkSpec:
         """The inverse of :meth:`to_json`; raises SpecError."""
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SpecError(f"not JSON: {error}") from None
         return cls.from_dict(data)
 
@@ -385,7 +416,7 @@ class NetworkSpec:
         """The inverse of :meth:`to_yaml`; raises SpecError."""
         try:
             data = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise SpecError(f"not YAML: {' '.join(str(error).split())}") from None
         return cls.from_dict(data)
 
