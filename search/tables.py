@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import groupby, zip_longest
 from typing import Any
 
 from rich.console import Console
@@ -98,7 +99,8 @@ def cost_table(
     console: Console, name: str, spec: NetworkSpec, cost: Cost, latency: Latency, device: str
 ) -> None:
     """The network by stage, then its totals."""
-    table = Table(title=f"{name}: {spec}")
+    console.print(f"{name}: {spec}", highlight=False, soft_wrap=True, markup=False)
+    table = Table()
     for column in ("part", "output", "steps", "MACs", "params"):
         table.add_column(column, justify="left" if column == "part" else "right")
     for row in stage_rows(spec):
@@ -122,19 +124,22 @@ def cost_table(
 
 
 def stage_rows(spec: NetworkSpec) -> list[tuple[str, str, str, str, str]]:
-    """One row per stem, stage, transition and head of the condensed network."""
-    parts: dict[str, list[Any]] = {}
-    for step in spec.plan("condensed").steps:
-        parts.setdefault(step.name.split("_")[0], []).append(step)
+    """One row per stem, stage, transition and head of the condensed network.
+
+    ``output`` is what the next part reads: after a stage of exponential fetch, that is less than
+    all its features.
+    """
+    steps = spec.plan("condensed").steps
+    parts = [list(part) for _, part in groupby(steps, key=lambda s: s.name.split("_")[0])]
     rows = []
-    for part, steps in parts.items():
-        ops = [op for step in steps for op in step.fragment.ops]
-        out = steps[-1].fragment.outputs[-1]
+    for part, following in zip_longest(parts, parts[1:]):
+        ops = [op for step in part for op in step.fragment.ops]
+        read = following[0].fragment.inputs if following else part[-1].fragment.outputs
         rows.append(
             (
-                part,
-                f"{out.channels}x{out.size}x{out.size}",
-                str(len(steps)),
+                part[0].name.split("_")[0],
+                f"{sum(v.channels for v in read)}x{read[0].size}x{read[0].size}",
+                str(len(part)),
                 format_count(sum(op.macs for op in ops)),
                 format_count(sum(op.params for op in ops)),
             )

@@ -337,7 +337,9 @@ class NetworkSpec:
             "G": [s.groups_1x1 for s in self.stages],
             "C": [s.condense_factor for s in self.stages],
             "sfr": [s.sfr for s in self.stages],
-            "fetch": [s.fetch for s in self.stages],
+            "fetch": [
+                s.fetch if s.fetch == "dense" else f"{s.fetch}-{s.fetch_base}" for s in self.stages
+            ],
         }
         return (
             f"{self.id} ("
