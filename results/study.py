@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from results.trial import Estimate, Proposal, Score, State, Trial
@@ -42,7 +42,34 @@ _STATES: dict[TrialState, State] = {
 
 def sqlite_url(path: Path) -> str:
     """The storage URL of a SQLite file."""
-    return f"sqlite:///{path.resolve()}"
+    return URL.create("sqlite", database=str(path.resolve())).render_as_string()
+
+
+def absolute_url(storage: str) -> str:
+    """A storage URL that means the same from every folder; raises UserError where it is none."""
+    url = _parse(storage)
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        return sqlite_url(Path(url.database))
+    return storage
+
+
+def _parse(storage: str) -> URL:
+    try:
+        return make_url(storage)
+    except ArgumentError:
+        raise _unopenable(repr(storage), "it is no URL") from None
+
+
+def _unopenable(shown: str, reason: str) -> UserError:
+    return UserError(
+        f"the storage {shown} cannot be opened: {reason}; it must be a URL such as"
+        " sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
+    )
+
+
+def _shown(storage: str) -> str:
+    """A storage URL in quotes, without its password."""
+    return repr(_parse(storage).render_as_string(hide_password=True))
 
 
 def quiet_optuna() -> None:
@@ -84,7 +111,7 @@ class Study:
         """Raises UserError where a storage cannot be opened or holds a study of this name."""
         if name in optuna.get_all_study_names(open_storage(storage)):
             raise UserError(
-                f"the storage {storage} already holds a study named {name!r};"
+                f"the storage {_shown(storage)} already holds a study named {name!r};"
                 " continue it with `search resume`, or choose another --out"
             )
 
@@ -101,11 +128,11 @@ class Study:
         except KeyError:
             known = ", ".join(repr(s) for s in optuna.get_all_study_names(opened)) or "none"
             raise UserError(
-                f"the storage {storage} has no study named {name!r}; it has: {known}"
+                f"the storage {_shown(storage)} has no study named {name!r}; it has: {known}"
             ) from None
         if SETTINGS not in study.user_attrs:
             raise UserError(
-                f"the study {name!r} in {storage} lacks the attribute `{SETTINGS}`:"
+                f"the study {name!r} in {_shown(storage)} lacks the attribute `{SETTINGS}`:"
                 " it was not made by `search run`"
             )
         return cls(study)
@@ -158,21 +185,29 @@ class Study:
             "notes": proposal.notes,
         }
         self._study.enqueue_trial(dict(proposal.choices), user_attrs=attributes)
-        return self._begin(_distributions(space))
+        return self._begin(self._study.ask(), space)
 
-    def _begin(self, distributions: dict[str, BaseDistribution]) -> Trial:
-        live = self._study.ask(distributions)
+    def _begin(self, live: optuna.trial.Trial, space: SearchSpace) -> Trial:
+        """Writes what is missing of a running trial: choices and constraints are a commit each,
+        and a process may have been killed between two of them."""
+        for d in space.dimensions:
+            # Categorical throughout: the dashboard then shows the choices themselves.
+            live.suggest_categorical(d.name, d.choices)
+        written = self._frozen(live.number).constraints
         for name, excess in live.user_attrs["constraints"].items():
-            live.set_constraint(name, excess)
+            if name not in written:
+                live.set_constraint(name, excess)
         return self.trial(live.number)
+
+    def _live(self, frozen: FrozenTrial) -> optuna.trial.Trial:
+        return optuna.trial.Trial(self._study, frozen._trial_id)
 
     def unfinished(self, space: SearchSpace) -> list[Trial]:
         """Trials that a process started and did not end, ready to be trained again."""
         frozen = self._study.get_trials(deepcopy=False)
-        waiting = sum(t.state == TrialState.WAITING for t in frozen)
-        begun = [self._begin(_distributions(space)) for _ in range(waiting)]
-        running = [_to_trial(t) for t in frozen if t.state == TrialState.RUNNING]
-        return sorted(running + begun, key=lambda t: t.number)
+        live = [self._live(t) for t in frozen if t.state == TrialState.RUNNING]
+        live += [self._study.ask() for t in frozen if t.state == TrialState.WAITING]
+        return sorted((self._begin(t, space) for t in live), key=lambda t: t.number)
 
     def complete(self, trial: Trial, score: Score) -> Trial:
         """Ends a trial with its score."""
@@ -187,7 +222,7 @@ class Study:
         return self.trial(trial.number)
 
     def _annotate(self, number: int, attributes: Mapping[str, Any]) -> None:
-        live = optuna.trial.Trial(self._study, self._frozen(number)._trial_id)
+        live = self._live(self._frozen(number))
         for name, value in attributes.items():
             live.set_user_attr(name, value)
 
@@ -205,26 +240,19 @@ class Study:
 
 def open_storage(storage: str) -> optuna.storages.BaseStorage:
     """Optuna's storage behind a URL; raises UserError where it cannot be opened."""
+    _parse(storage)
     try:
         return optuna.storages.get_storage(storage)
     except (ArgumentError, SQLAlchemyError, ImportError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"the storage {storage!r} cannot be opened: {reason}; it must be a URL such as"
-            " sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
-        ) from None
-
-
-def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """Categorical throughout: the dashboard then shows the choices themselves."""
-    return {d.name: CategoricalDistribution(d.choices) for d in space.dimensions}
+        raise _unopenable(_shown(storage), reason) from None
 
 
 def _to_trial(frozen: FrozenTrial) -> Trial:
     attributes = frozen.user_attrs
     state = _STATES[frozen.state]
-    # A waiting trial has its choices only where `enqueue_trial` left them.
-    choices = frozen.params or frozen.system_attrs.get("fixed_params", {})
+    # A trial that has just begun has its choices only where `enqueue_trial` left them.
+    choices = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
     score = None
     if state == "complete":
         score = _part(Score, attributes)

@@ -106,7 +106,7 @@ def find_network(name: str) -> NetworkSpec:
 def run(args: argparse.Namespace) -> int:
     """Searches a space and exports the best architecture."""
     from results.folder import RunFolder
-    from results.study import Study, quiet_optuna
+    from results.study import Study, absolute_url, quiet_optuna
     from search.runner import RunConfig, prepare
     from searchers import SEARCHERS
     from trainers.data import DATASETS
@@ -135,10 +135,11 @@ def run(args: argparse.Namespace) -> int:
     timeout_s = _timeout(args)
     path = args.out or _new_folder(config)
     RunFolder.must_be_new(path)
-    if args.storage:
-        Study.must_be_new(args.storage, path.resolve().name)
+    storage = absolute_url(args.storage) if args.storage else None
+    if storage:
+        Study.must_be_new(storage, path.resolve().name)
     ready = prepare(config, download=args.download)
-    folder = RunFolder.create(path, args.storage)
+    folder = RunFolder.create(path, storage)
     study = Study.create(folder.storage, folder.study_name, config.to_settings())
     return _run(config, ready, folder, study, timeout_s, args)
 

@@ -95,8 +95,9 @@ class Searcher(ABC):
     def ask(self, number: int) -> Proposal:
         """A network for trial ``number``, inside the budget and never proposed before.
 
-        After ``tries`` suggestions outside the budget, the last one is moved inside, keeping
-        what it can; its notes say so (``moved_inside``).
+        After ``tries`` suggestions that were turned away, the last one is moved inside the budget,
+        keeping what it can, and on from there to a new network; its notes say so
+        (``moved_inside``).
 
         Raises:
             SpaceExhausted: every network inside that was found has been trained.

@@ -20,9 +20,22 @@ from results.trial import Trial
 from search_space.space import Choices, Dimension, SearchSpace
 from searchers.base import Admission, Searcher
 
+
+class _Nsga2(NSGAIISampler):
+    """NSGA-II whose parents always come in the order of their trials.
+
+    Optuna's come in the order of selection when they are chosen and in that of trials when they
+    are looked up again, so that a resumed search would go on otherwise.
+    """
+
+    def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        parents = super().get_parent_population(study, generation)
+        return sorted(parents, key=lambda trial: trial.number)
+
+
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, multivariate=True),
-    "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
+    "nsga2": lambda seed: _Nsga2(seed=seed, population_size=20),
     "gp": lambda seed: GPSampler(seed=seed),
 }
 """By name, from a seed. The population is smaller than Optuna's 50: studies here are short."""

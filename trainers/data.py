@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from search_space.errors import UnknownName, UserError
@@ -40,11 +41,22 @@ class Part:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def batch_count(self, size: int) -> int:
+        """How many batches :meth:`batches` yields in training."""
+        return max(1, len(self) // size + (len(self) % size > 1))
+
     def batches(self, size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
-        """Normalised batches: in order, or shuffled (and augmented) where a generator is given."""
+        """Normalised batches: in order, or shuffled (and augmented) where a generator is given.
+
+        A shuffled batch is never of one image, of which batch norm could make nothing: such a
+        rest joins the batch before it.
+        """
         n = len(self)
         order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
-        for chosen in torch.split(order, size):
+        chunks = list(torch.split(order, size))
+        if generator is not None and len(chunks) > 1 and len(chunks[-1]) == 1:
+            chunks[-2:] = [torch.cat(chunks[-2:])]
+        for chosen in chunks:
             images = self.images[chosen].float().sub_(self.mean).div_(self.std)
             if generator is not None and self.augment:
                 images = crop_and_flip(images, generator)
@@ -184,7 +196,8 @@ def _folder(request: DataRequest) -> _Raw:
                 )
             samples, test_samples = training.samples, testing.samples
         else:
-            samples = ImageFolder(root).samples
+            tree = root / "train" if (root / "train").is_dir() else root
+            samples = ImageFolder(tree).samples
             rest, test = _split(np.array([label for _, label in samples]), 0.2, str(root))
             samples, test_samples = [samples[i] for i in rest], [samples[i] for i in test]
     except FileNotFoundError as error:
@@ -193,8 +206,8 @@ def _folder(request: DataRequest) -> _Raw:
             " under PATH/train and PATH/val"
         ) from None
     total = len(samples)
-    samples = _subset(samples, request.limit, str(root))
-    test_samples = _subset(test_samples, request.limit, str(root))
+    samples = _subset(samples, request.limit)
+    test_samples = _subset(test_samples, request.limit)
     note = f"{total:,} training images of {root}"
     if len(samples) < total:
         note += f", of which a fixed stratified subset of {len(samples):,} is used"
@@ -208,18 +221,24 @@ def _folder(request: DataRequest) -> _Raw:
     )
 
 
-def _subset(samples: list[tuple[str, int]], limit: int, what: str) -> list[tuple[str, int]]:
+def _subset(samples: list[tuple[str, int]], limit: int) -> list[tuple[str, int]]:
+    """At most ``limit`` samples, as many of each class as its share, in the old order."""
     if len(samples) <= limit:
         return samples
     labels = np.array([label for _, label in samples])
-    _, chosen = _split(labels, limit / len(samples), what)
+    rng = np.random.default_rng(SPLIT_SEED)
+    # Where each sample stands among those of its class, from 0 to 1, in random order.
+    position = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        position[members] = (np.arange(len(members)) + 0.5) / len(members)
+    chosen = np.sort(np.argsort(position, kind="stable")[:limit])
     return [samples[i] for i in chosen]
 
 
 def _read(samples: list[tuple[str, int]], resolution: int) -> Tensor:
     """Decodes files to ``(N, 3, resolution, resolution)`` bytes: shorter side resized, centre
     cropped."""
-    from PIL import Image
     from torchvision.transforms import v2
 
     transform = v2.Compose([v2.Resize(resolution), v2.CenterCrop(resolution), v2.PILToTensor()])
@@ -227,9 +246,9 @@ def _read(samples: list[tuple[str, int]], resolution: int) -> Tensor:
     def read(sample: tuple[str, int]) -> Tensor:
         try:
             with Image.open(sample[0]) as image:
-                pixels: Tensor = transform(image.convert("RGB"))
+                pixels: Tensor = transform(_rgb(image))
                 return pixels
-        except OSError as error:
+        except (OSError, Image.DecompressionBombError) as error:
             raise UserError(
                 f"the image {sample[0]} cannot be read: {error}; mend or remove it"
             ) from None
@@ -268,6 +287,8 @@ def load_data(
     raw = DATASETS[kind](
         DataRequest(path=path, resolution=resolution, limit=limit, download=download)
     )
+    if raw.labels.max() == 0:
+        raise UserError(f"the data set {name} has one class; at least two are needed")
     # A tenth of a large set is a good estimate already; a small one needs a quarter.
     train, validation = _split(raw.labels, 0.25 if len(raw.labels) < 5000 else 0.1, name)
     pixels = _resize(raw.images[train], resolution)
@@ -291,6 +312,15 @@ def load_data(
         test=part(raw.test_images, raw.test_labels),
         note=raw.note,
     )
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any image as eight bits each of red, green and blue."""
+    if image.mode.startswith("I"):  # grey of 16 bits, which Pillow would clip
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "P":  # a palette, perhaps with transparency
+        image = image.convert("RGBA")
+    return image.convert("RGB")
 
 
 def _resize(images: Tensor, resolution: int) -> Tensor:

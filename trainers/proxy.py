@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -43,6 +44,12 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "resolution"):
             if getattr(self, name) < 1:
                 raise UserError(f"`{name}` (={getattr(self, name)}) must be at least 1")
+        if self.batch_size < 2:
+            raise UserError("`batch_size` (=1) must be at least 2: batch norm needs a batch")
+        if not 0 < self.momentum < 1:
+            raise UserError(f"`momentum` (={self.momentum}) must be between 0 and 1")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UserError(f"`weight_decay` (={self.weight_decay}) must be at least 0 and finite")
         if not 0 < self.learning_rate < math.inf:
             raise UserError(f"`learning_rate` (={self.learning_rate}) must be positive and finite")
 
@@ -81,6 +88,17 @@ def train_proxy(
     Raises:
         TrainingFailed: the loss is not finite, or memory does not suffice.
     """
+    with _out_of_memory_is_a_failure():
+        return _train(spec, data, config, seed, on_step)
+
+
+def _train(
+    spec: NetworkSpec,
+    data: DataSplits,
+    config: TrainConfig,
+    seed: int,
+    on_step: Callable[[int, int], None],
+) -> Score:
     start = time.monotonic()
     generator = torch.Generator().manual_seed(seed)
     network = build(proxy_spec(spec, data, config.resolution), generator=generator)
@@ -92,7 +110,7 @@ def train_proxy(
         weight_decay=config.weight_decay,
         nesterov=True,
     )
-    steps = config.epochs * math.ceil(len(data.train) / config.batch_size)
+    steps = config.epochs * data.train.batch_count(config.batch_size)
     step = 0
     for _ in range(config.epochs):
         for images, labels in data.train.batches(config.batch_size, generator):
@@ -120,25 +138,36 @@ def train_proxy(
     )
 
 
+@contextmanager
+def _out_of_memory_is_a_failure() -> Iterator[None]:
+    """One candidate that does not fit into memory does not end the search."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise TrainingFailed(f"out of memory: {error}") from None
+    except RuntimeError as error:
+        # torch's allocator for the CPU raises a plain RuntimeError.
+        if "memory" not in str(error) or "alloc" not in str(error):
+            raise
+        raise TrainingFailed(f"out of memory: {error}") from None
+
+
 def _step(
     network: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor
 ) -> float:
     """One update; returns the loss before it."""
     network.train()
     optimiser.zero_grad(set_to_none=True)
-    try:
-        logits = network(images.contiguous(memory_format=torch.channels_last))
-        loss = F.cross_entropy(logits, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise TrainingFailed(f"out of memory: {error}") from None
+    logits = network(images.contiguous(memory_format=torch.channels_last))
+    loss = F.cross_entropy(logits, labels)
+    loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     return loss.item()
 
 
 @torch.no_grad()
 def recalibrate(network: nn.Module, part: Part, batch_size: int) -> None:
-    """Computes the batch-norm statistics anew from the first ``RECALIBRATION_BATCHES`` batches.
+    """Computes the batch-norm statistics anew from ``RECALIBRATION_BATCHES`` random batches.
 
     Running averages lag behind weights that still change fast: after a short training they
     describe a network that no longer is, and the score would tell more of them than of it.
@@ -149,7 +178,9 @@ def recalibrate(network: nn.Module, part: Part, batch_size: int) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
     network.train()
-    for images, _ in islice(part.batches(batch_size), RECALIBRATION_BATCHES):
+    # Data sets are stored class by class; the order has to be a random one, always the same.
+    generator = torch.Generator().manual_seed(0)
+    for images, _ in islice(part.batches(batch_size, generator), RECALIBRATION_BATCHES):
         network(images.contiguous(memory_format=torch.channels_last))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -1,0 +1,99 @@
+"""Trials of a small space, made by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import optuna
+import pytest
+
+from results.study import quiet_optuna
+from results.trial import Estimate, Proposal, Score, State, Trial
+from search_space import SPACES, SearchSpace
+from search_space.space import Choices
+
+SPACE = SPACES["cifar-32"].replace(
+    depths=((1, 2, 3),),
+    growth_rates=((4, 8),),
+    groups=(4,),
+    condense_factors=(1, 2, 4),
+    sparse_factors=(1,),
+    sfr=("none",),
+    fetches=("dense", "exponential-2"),
+    transitions=("pool",),
+    se_from_stages=(0,),
+    hard_swish_from_stages=(0,),
+)
+"""Four dimensions, one of them unordered."""
+
+ESTIMATE = Estimate(
+    macs=1_234_567,
+    params=8_910,
+    paper_flops=1_300_000,
+    latency_ms=12.5,
+    latency_low_ms=10.0,
+    latency_high_ms=15.0,
+)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quiet() -> Iterator[None]:
+    """As the command leaves Optuna's messages."""
+    before = optuna.logging.get_verbosity()
+    quiet_optuna()
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+@pytest.fixture
+def space() -> SearchSpace:
+    return SPACE
+
+
+@pytest.fixture
+def estimate() -> Estimate:
+    return ESTIMATE
+
+
+@pytest.fixture
+def proposal() -> Callable[..., Proposal]:
+    """The network of so many layers, with notes."""
+
+    def make(depth: int = 3, growth_rate: int = 8, **notes: object) -> Proposal:
+        choices: Choices = {
+            "stage1_depth": depth,
+            "stage1_growth_rate": growth_rate,
+            "stage1_condense_factor": 2,
+            "stage1_fetch": "dense",
+        }
+        return Proposal(choices=choices, spec=SPACE.decode(choices), notes=dict(notes))
+
+    return make
+
+
+@pytest.fixture
+def score() -> Callable[[float], Score]:
+    """A score of an accuracy."""
+    return lambda accuracy: Score(accuracy=accuracy, loss=1.25, epochs=3, wall_s=0.5)
+
+
+@pytest.fixture
+def trial(
+    proposal: Callable[..., Proposal], score: Callable[[float], Score]
+) -> Callable[..., Trial]:
+    """A trial of an accuracy, None where it failed, and a latency."""
+
+    def make(
+        number: int, accuracy: float | None = 0.5, latency_ms: float = 12.5, state: State = "failed"
+    ) -> Trial:
+        return Trial(
+            number=number,
+            state=state if accuracy is None else "complete",
+            proposal=proposal(number % 3 + 1),
+            estimate=dataclasses.replace(ESTIMATE, latency_ms=latency_ms),
+            score=None if accuracy is None else score(accuracy),
+            failure="the loss became nan" if accuracy is None and state == "failed" else None,
+        )
+
+    return make

@@ -1,0 +1,87 @@
+"""A network of two stages and the digits, as they are and cut down to a few batches."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from search_space import HeadSpec, NetworkSpec, StageSpec, StemSpec
+from trainers.data import DataSplits, Part, load_data
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Tensors this small are computed faster by one thread than by several that wait."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def digits() -> DataSplits:
+    return load_data("digits", resolution=8)
+
+
+@pytest.fixture(scope="session")
+def few(digits: DataSplits) -> DataSplits:
+    """The first 96 digits to train on, 60 to validate on."""
+
+    def first(part: Part, n: int) -> Part:
+        return dataclasses.replace(part, images=part.images[:n], labels=part.labels[:n])
+
+    return dataclasses.replace(
+        digits, train=first(digits.train, 96), validation=first(digits.validation, 60)
+    )
+
+
+STAGE = StageSpec(
+    depth=2,
+    growth_rate=8,
+    groups_1x1=4,
+    condense_factor=4,
+    groups_3x3=4,
+    sfr="all",
+    sparse_factor=4,
+    sfr_groups=4,
+)
+
+
+@pytest.fixture(scope="session")
+def network() -> NetworkSpec:
+    """Every kind of layer that learns, for 32 x 32 images."""
+    return NetworkSpec(
+        image_size=32,
+        classes=100,
+        stem=StemSpec(channels=16),
+        stages=(STAGE, STAGE),
+        head=HeadSpec(condense_factor=2),
+    )
+
+
+WriteTree = Callable[..., Path]
+
+
+@pytest.fixture
+def write_tree(tmp_path: Path) -> WriteTree:
+    """Writes so many grey-noise images per folder below a root."""
+
+    def write(
+        counts: dict[str, int], *, size: tuple[int, int] = (12, 10), low: int = 0, high: int = 256
+    ) -> Path:
+        rng = np.random.default_rng(0)
+        for folder, count in counts.items():
+            path = tmp_path / "images" / folder
+            path.mkdir(parents=True, exist_ok=True)
+            for i in range(count):
+                pixels = rng.integers(low, high, (size[1], size[0], 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(path / f"{i:03}.png")
+        return tmp_path / "images"
+
+    return write
