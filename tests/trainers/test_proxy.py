@@ -256,7 +256,7 @@ def counted() -> Part:
         labels=torch.arange(12) % 3,
         mean=torch.full((3, 1, 1), 100.0),
         std=torch.full((3, 1, 1), 50.0),
-        augment=True,
+        augment=False,
     )
 
 
