@@ -76,8 +76,8 @@ def condensenetv2(
 def sparsenet_bc(depth: int, growth_rate: int, *, classes: int) -> NetworkSpec:
     """A SparseNet-BC of ``depth`` weighted layers for 32 x 32 (SparseNet, table 2).
 
-    The stem has 2k channels: the paper's counts need them, and the author says so in the code's
-    issue 2, though the code as committed has k.
+    The stem has 2k channels: the paper's counts need them, and its author says so in the second
+    thread of the code's tracker, though the code as committed has k.
     """
     layers = (depth - 4) // 6
     stage = StageSpec(depth=layers, growth_rate=growth_rate, fetch="exponential", fetch_base=2)
