@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -28,10 +29,15 @@ BEST = Path("best") / "architecture.yaml"
 
 
 class RunFolder:
-    """One run's folder. Make one with :meth:`create` or :meth:`open`."""
+    """One run's folder. Make one with :meth:`create` or :meth:`open`.
 
-    def __init__(self, path: Path) -> None:
+    ``storage`` is None where the study is the folder's own SQLite file; then it moves with it.
+    """
+
+    def __init__(self, path: Path, *, study_name: str, storage: str | None) -> None:
         self.path = path
+        self.study_name = study_name
+        self._elsewhere = storage
 
     @staticmethod
     def must_be_new(path: Path) -> None:
@@ -43,62 +49,65 @@ class RunFolder:
             )
 
     @classmethod
-    def create(cls, path: Path, storage: str | None) -> RunFolder:
-        """A new run; its study is a SQLite file in the folder unless ``storage`` is a URL.
+    def create(cls, path: Path, storage: str | None, settings: Mapping[str, Any]) -> RunFolder:
+        """A new run with its study, named after the folder.
+
+        ``run.yaml`` is written last: a folder without it holds no run, and what a killed process
+        left there of a study of its own is made anew.
 
         Raises:
-            UserError: the folder holds a run already, or cannot be written.
+            UserError: the folder holds a run already or cannot be written, or the storage cannot
+                be opened or holds a study of this name.
         """
         cls.must_be_new(path)
+        folder = cls(path, study_name=path.resolve().name, storage=storage)
+        if storage is not None:
+            Study.must_be_new(storage, folder.study_name)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            url = storage or sqlite_url(path / "study.db")
-            pointer = {"study": path.resolve().name, "storage": url if storage else None}
+            if storage is None:
+                folder._own_study.unlink(missing_ok=True)
+            Study.create(folder.storage, folder.study_name, settings)
+            pointer = {"study": folder.study_name, "storage": storage}
             write_atomically(path / POINTER, yaml.safe_dump(pointer, sort_keys=False))
         except OSError as error:
             raise UserError(f"the output folder {path} cannot be written: {error}") from None
-        return cls(path)
+        return folder
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """A run that exists; raises UserError where the folder holds none."""
-        if not (path / POINTER).is_file():
+        pointer = path / POINTER
+        if not pointer.is_file():
             raise UserError(
-                f"{path} holds no run: {path / POINTER} was looked for; name a folder that"
+                f"{path} holds no run: {pointer} was looked for; name a folder that"
                 " `search run` wrote"
             )
-        return cls(path)
-
-    def _pointer(self) -> dict[str, str | None]:
-        path = self.path / POINTER
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UserError(f"{path}: cannot be read: {error}") from None
+            data = yaml.safe_load(pointer.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(f"{pointer}: cannot be read: {error}") from None
         if not isinstance(data, dict) or not isinstance(data.get("study"), str):
-            raise UserError(f"{path}: must name the `study` (and its `storage`)")
-        return data
+            raise UserError(f"{pointer}: must name the `study` (and its `storage`)")
+        return cls(path, study_name=data["study"], storage=data.get("storage"))
+
+    @property
+    def _own_study(self) -> Path:
+        return self.path / "study.db"
 
     @property
     def storage(self) -> str:
         """The storage URL; a folder that was moved takes its own study along."""
-        return self._pointer().get("storage") or sqlite_url(self.path / "study.db")
-
-    @property
-    def study_name(self) -> str:
-        return str(self._pointer()["study"])
+        return self._elsewhere or sqlite_url(self._own_study)
 
     def study(self) -> Study:
         """The run's study; raises UserError where it cannot be opened."""
-        if self.storage == sqlite_url(self.path / "study.db"):
-            self._check_sqlite(self.path / "study.db")
-        return Study.load(self.storage, self.study_name)
-
-    @staticmethod
-    def _check_sqlite(path: Path) -> None:
         # Optuna would make an empty database where there is none.
-        if not path.is_file():
-            raise UserError(f"{path} was looked for and does not exist: the run has no study")
+        if self._elsewhere is None and not self._own_study.is_file():
+            raise UserError(
+                f"{self._own_study} was looked for and does not exist: the run has no study"
+            )
+        return Study.load(self.storage, self.study_name)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

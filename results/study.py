@@ -97,7 +97,10 @@ class Study:
         """
         cls.must_be_new(storage, name)
         study = optuna.create_study(
-            storage=open_storage(storage), study_name=name, directions=DIRECTIONS
+            storage=open_storage(storage),
+            study_name=name,
+            directions=DIRECTIONS,
+            sampler=_no_sampler(),
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -124,7 +127,7 @@ class Study:
         """
         opened = open_storage(storage)
         try:
-            study = optuna.load_study(storage=opened, study_name=name)
+            study = optuna.load_study(storage=opened, study_name=name, sampler=_no_sampler())
         except KeyError:
             known = ", ".join(repr(s) for s in optuna.get_all_study_names(opened)) or "none"
             raise UserError(
@@ -151,10 +154,14 @@ class Study:
         """What :meth:`create` was given."""
         return dict(self._study.user_attrs[SETTINGS])
 
+    def replace_settings(self, settings: Mapping[str, Any]) -> None:
+        """Writes the settings anew, where a resumed run is to go further."""
+        self._study.set_user_attr(SETTINGS, dict(settings))
+
     @property
     def rejected(self) -> dict[str, int]:
         """Proposals that never became trials, by reason."""
-        return dict(self._study.user_attrs[REJECTED])
+        return dict(self._study.user_attrs.get(REJECTED, {}))
 
     def count_rejected(self, counts: Mapping[str, int]) -> None:
         """Writes the counts by reason if they have changed."""
@@ -236,6 +243,11 @@ class Study:
     def trials(self) -> list[Trial]:
         """All trials in the order of their numbers."""
         return [_to_trial(t) for t in self._study.get_trials(deepcopy=False)]
+
+
+def _no_sampler() -> optuna.samplers.BaseSampler:
+    """Proposals come from our searchers; this one only keeps Optuna's own from being asked."""
+    return optuna.samplers.RandomSampler()
 
 
 def open_storage(storage: str) -> optuna.storages.BaseStorage:

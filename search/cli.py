@@ -128,6 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"search: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("search: interrupted before anything was begun", file=sys.stderr)
+        return commands.INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has seen enough; the interpreter must not flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

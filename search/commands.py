@@ -64,8 +64,10 @@ def _limits(args: argparse.Namespace) -> Limits:
 
     device(args.device)
     return Limits(
-        macs=parse_count(args.budget, "--budget") if args.budget else None,
-        latency_ms=1e3 * parse_seconds(args.latency, "--latency", "ms") if args.latency else None,
+        macs=parse_count(args.budget, "--budget") if args.budget is not None else None,
+        latency_ms=None
+        if args.latency is None
+        else 1e3 * parse_seconds(args.latency, "--latency", "ms"),
         device=args.device,
     )
 
@@ -127,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         space=_space(args),
         limits=_limits(args),
         searcher=args.searcher,
-        data=args.data,
+        data=_absolute_data(args.data),
         trials=DEFAULT_TRIALS if args.trials is None else args.trials,
         seed=args.seed,
         train=TrainConfig(**{k: v for k, v in train.items() if v is not None}),
@@ -135,17 +137,22 @@ def run(args: argparse.Namespace) -> int:
     timeout_s = _timeout(args)
     path = args.out or _new_folder(config)
     RunFolder.must_be_new(path)
-    storage = absolute_url(args.storage) if args.storage else None
+    storage = absolute_url(args.storage) if args.storage is not None else None
     if storage:
         Study.must_be_new(storage, path.resolve().name)
     ready = prepare(config, download=args.download)
-    folder = RunFolder.create(path, storage)
-    study = Study.create(folder.storage, folder.study_name, config.to_settings())
-    return _run(config, ready, folder, study, timeout_s, args)
+    folder = RunFolder.create(path, storage, config.to_settings())
+    return _run(config, ready, folder, folder.study(), timeout_s, args)
+
+
+def _absolute_data(name: str) -> str:
+    """A data set's name that means the same from every folder."""
+    kind, colon, path = name.partition(":")
+    return f"{kind}:{Path(path).resolve()}" if colon and path else name
 
 
 def _timeout(args: argparse.Namespace) -> float | None:
-    if args.timeout:
+    if args.timeout is not None:
         return parse_seconds(args.timeout, "--timeout", "s")
     return DEFAULT_TIMEOUT_S if args.trials is None else None
 
@@ -171,7 +178,8 @@ def resume(args: argparse.Namespace) -> int:
     config = RunConfig.from_settings(study.settings)
     if args.trials is not None:
         config = dataclasses.replace(config, trials=args.trials)
-    timeout_s = parse_seconds(args.timeout, "--timeout", "s") if args.timeout else None
+        study.replace_settings(config.to_settings())
+    timeout_s = parse_seconds(args.timeout, "--timeout", "s") if args.timeout is not None else None
     return _run(config, prepare(config), folder, study, timeout_s, args)
 
 
@@ -288,7 +296,7 @@ def profile(args: argparse.Namespace) -> int:
     chosen, limits = _space(args), _limits(args)
     found = measure(
         chosen,
-        limits.price if limits.ratios_exist else (lambda spec: 0.0),
+        limits.price,
         macs,
         samples=args.samples,
         rng=np.random.default_rng(args.seed),

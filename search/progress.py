@@ -66,6 +66,11 @@ class RunDisplay:
             f" {len(data.train):,} images, condensed, on {len(data.validation):,} others\n"
             f"Data     {data.note}"
         )
+        if data.name != "digits" and data.classes != space.classes:
+            self._say(
+                f"         It has {data.classes} classes; costs are those of a network with"
+                f" {space.classes}: --classes {data.classes} prices yours"
+            )
         if data.name == "digits":
             self._say(
                 "         Name your own: --data folder:PATH (a folder per class), --data cifar10,"

@@ -142,6 +142,8 @@ def run(
     searcher = make_searcher(config.searcher, config.space, admission, config.seed)
     loop = _Loop(config, study, searcher, ready.data, display)
     loop.catch_up()
+    # A process may have been killed between the end of a trial and the writing of its files.
+    folder.write_results(list(loop.trials.values()))
     display.started(config, ready.data, list(loop.trials.values()))
     stopped = None
     while loop.complete < config.trials and stopped is None:
@@ -152,7 +154,8 @@ def run(
             loop.train_next()
         except SpaceExhausted as exhausted:
             stopped = str(exhausted)
-        folder.write_results(list(loop.trials.values()))
+        finally:
+            folder.write_results(list(loop.trials.values()))
     return Outcome(trials=tuple(loop.trials.values()), stopped=stopped)
 
 

@@ -106,6 +106,26 @@ class Network(nn.Module):
         return condensed.train(self.training)
 
 
+CONVERSION_TOLERANCE = 1e-4
+"""Largest difference of two forms, relative to the largest output, that rounding explains."""
+
+
+@torch.no_grad()
+def check_conversion(masked: Network, condensed: Network, images: Tensor) -> None:
+    """Compares the outputs of both forms of a network in evaluation mode.
+
+    Raises:
+        RuntimeError: they differ by more than ``CONVERSION_TOLERANCE``: the conversion is wrong.
+    """
+    expected, found = masked(images), condensed(images)
+    difference = float((expected - found).abs().max() / expected.abs().max().clamp_min(1e-12))
+    if difference > CONVERSION_TOLERANCE:
+        raise RuntimeError(
+            f"the condensed form of {masked.spec} differs from the masked one by {difference:.1e}"
+            f" of the largest output, more than {CONVERSION_TOLERANCE:.0e}"
+        )
+
+
 def initialise(network: nn.Module, generator: torch.Generator | None) -> None:
     """He initialisation by fan-out for convolutions, as all four papers train; by fan-in uniform
     for linear layers, zero biases."""

@@ -7,7 +7,6 @@ A :class:`SearchSpace` is a list of named dimensions, each with its choices, and
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import json
 import math
@@ -145,12 +144,6 @@ class SearchSpace:
     def volume(self) -> int:
         """Combinations of choices (some describe the same network)."""
         return math.prod(len(d.choices) for d in self.dimensions)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Twelve hex digits that change with any choice."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def decode(self, choices: Mapping[str, Choice]) -> NetworkSpec:
         """The network of one choice per dimension.
@@ -321,9 +314,13 @@ def _is_placement(choice: Any) -> bool:
 
 
 def _is_transition(choice: Any) -> bool:
-    return type(choice) is str and (
-        choice == POOL or bool(re.fullmatch(r"conv-(1|1\.0+|0?\.[0-9]*[1-9][0-9]*)", choice))
-    )
+    if type(choice) is not str or not re.fullmatch(r"pool|conv-[0-9.]+", choice):
+        return False
+    try:
+        x = 1.0 if choice == POOL else float(choice.removeprefix("conv-"))
+    except ValueError:
+        return False
+    return 0 < x <= 1 and choice in (POOL, f"conv-{x:g}")
 
 
 def _is_fetch(choice: Any) -> bool:
@@ -339,7 +336,7 @@ _RULES: dict[str, Rule] = {
     "sparse_factors": _WHOLE,
     "sfr": ("none, all, last-N or every-N", _is_placement),
     "fetches": ("dense or exponential-C with C at least 2", _is_fetch),
-    "transitions": ("pool or conv-X with X in (0, 1]", _is_transition),
+    "transitions": ("pool or conv-X with X in (0, 1], such as conv-0.5", _is_transition),
     "head_features": _at_least(0),
     "classifier_condense_factors": _WHOLE,
     "se_from_stages": _at_least(0),
@@ -357,7 +354,8 @@ def _choices(field: str, value: Any, rule: Rule) -> tuple[Choice, ...]:
             raise SpecError(f"`{field}` (={value!r}) must hold {words}, not {choice!r}")
     if len(set(value)) < len(value):
         raise SpecError(f"`{field}` (={value!r}) must not hold a choice twice")
-    return tuple(value)
+    # Numbers in their order: neighbours are alike, and the lowest is the cheapest as a rule.
+    return tuple(sorted(value) if all(type(c) is int for c in value) else value)
 
 
 def _first(flags: Any) -> int:

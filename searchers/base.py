@@ -6,6 +6,7 @@ comes from (seed, trial number) alone. So a study that is resumed goes on as it 
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -107,23 +108,26 @@ class Searcher(ABC):
             choices, notes = self.suggest(number, rng)
             spec = self.admission.admits(self.space, choices)
             if spec is not None:
-                return self._proposal(spec, notes)
+                return self._proposal(choices, spec, notes)
         price = self.admission.price
         choices = pull_inside(self.space, choices, self.admission.inside, price, rng)
         for _ in range(WALKS):
             spec = self.admission.admits(self.space, choices)
             if spec is not None:
-                return self._proposal(spec, notes | {"moved_inside": True})
+                return self._proposal(choices, spec, notes | {"moved_inside": True})
             choices = walk(self.space, choices, price, rng)
         raise SpaceExhausted(
             f"after {self.tries} suggestions and {WALKS} walks no network inside the budget is left"
             " that has not been trained"
         )
 
-    def _proposal(self, spec: NetworkSpec, notes: dict[str, Any]) -> Proposal:
+    def _proposal(self, choices: Choices, spec: NetworkSpec, notes: dict[str, Any]) -> Proposal:
         self.admission.remember(spec)
-        # Encoding again writes choices without effect in the one way that all trials share.
-        return Proposal(choices=self.space.encode(spec), spec=spec, notes=notes)
+        # Encoding again writes choices without effect in the one way that all trials share; a
+        # space of one's own may lack that way, then they stay as they were made.
+        with contextlib.suppress(SpecError):
+            choices = self.space.encode(spec)
+        return Proposal(choices=choices, spec=spec, notes=notes)
 
     def tell(self, trial: Trial) -> None:
         """Learns what became of a trial, complete or failed, asked for here or elsewhere."""

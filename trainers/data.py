@@ -79,24 +79,27 @@ def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DataSplits:
-    """A data set at one resolution; ``note`` says in a sentence what it is."""
+    """A data set at one resolution; ``note`` says in a sentence what it is.
+
+    ``load_test`` reads the test images, which a search never does.
+    """
 
     name: str
     classes: int
     train: Part
     validation: Part
-    test: Part
+    load_test: Callable[[], Part]
     note: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Raw:
-    """Training and test images as bytes ``(N, 3, H, W)``, before the validation split."""
+    """Training images as bytes ``(N, 3, H, W)``, before the validation split, their classes, and
+    a function that reads those of the test."""
 
     images: Tensor
     labels: Labels
-    test_images: Tensor
-    test_labels: Labels
+    load_test: Callable[[], tuple[Tensor, Labels]]
     augment: bool
     note: str
 
@@ -138,8 +141,7 @@ def _digits(request: DataRequest) -> _Raw:
     return _Raw(
         images=images[rest],
         labels=labels[rest],
-        test_images=images[test],
-        test_labels=labels[test],
+        load_test=lambda: (images[test], labels[test]),
         augment=False,
         note="scikit-learn's handwritten digits: 1,797 real 8x8 images, a demonstration",
     )
@@ -159,15 +161,14 @@ def _cifar(classes: int) -> Callable[[DataRequest], _Raw]:
                 f"CIFAR-{classes} was looked for in {folder} and not found complete ({error});"
                 f" name its parent folder with --data cifar{classes}:PATH, or add --download"
             ) from None
-        (images, labels), (test_images, test_labels) = (
+        train, test = (
             (torch.from_numpy(part.data).permute(0, 3, 1, 2), np.array(part.targets, np.int64))
             for part in parts
         )
         return _Raw(
-            images=images,
-            labels=labels,
-            test_images=test_images,
-            test_labels=test_labels,
+            images=train[0],
+            labels=train[1],
+            load_test=lambda: test,
             augment=True,
             note=f"CIFAR-{classes}",
         )
@@ -207,25 +208,27 @@ def _folder(request: DataRequest) -> _Raw:
         ) from None
     total = len(samples)
     samples = _subset(samples, request.limit)
-    test_samples = _subset(test_samples, request.limit)
     note = f"{total:,} training images of {root}"
     if len(samples) < total:
         note += f", of which a fixed stratified subset of {len(samples):,} is used"
     return _Raw(
         images=_read(samples, request.resolution),
-        labels=np.array([label for _, label in samples], np.int64),
-        test_images=_read(test_samples, request.resolution),
-        test_labels=np.array([label for _, label in test_samples], np.int64),
+        labels=_labels(samples),
+        load_test=lambda: (_read(test_samples, request.resolution), _labels(test_samples)),
         augment=True,
         note=note,
     )
+
+
+def _labels(samples: list[tuple[str, int]]) -> Labels:
+    return np.array([label for _, label in samples], np.int64)
 
 
 def _subset(samples: list[tuple[str, int]], limit: int) -> list[tuple[str, int]]:
     """At most ``limit`` samples, as many of each class as its share, in the old order."""
     if len(samples) <= limit:
         return samples
-    labels = np.array([label for _, label in samples])
+    labels = _labels(samples)
     rng = np.random.default_rng(SPLIT_SEED)
     # Where each sample stands among those of its class, from 0 to 1, in random order.
     position = np.empty(len(labels))
@@ -309,7 +312,7 @@ def load_data(
         classes=int(raw.labels.max()) + 1,
         train=part(raw.images[train], raw.labels[train]),
         validation=part(raw.images[validation], raw.labels[validation]),
-        test=part(raw.test_images, raw.test_labels),
+        load_test=lambda: part(*raw.load_test()),
         note=raw.note,
     )
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from results.trial import Score
 from search_space.build import build
 from search_space.errors import UserError
+from search_space.network import check_conversion
 from search_space.spec import NetworkSpec
 from trainers.data import DataSplits, Part
 
@@ -125,9 +126,10 @@ def _train(
     # However few the iterations were, all drops are due by now.
     network.condense(1.0)
     recalibrate(network, data.train, config.batch_size)
-    accuracy, validation_loss = evaluate(
-        network.eval().to_inference(), data.validation, config.batch_size
-    )
+    condensed = network.eval().to_inference()
+    images, _ = next(data.validation.batches(config.batch_size))
+    check_conversion(network, condensed, images)
+    accuracy, validation_loss = evaluate(condensed, data.validation, config.batch_size)
     if not math.isfinite(validation_loss):
         raise TrainingFailed(f"the validation loss is {validation_loss}")
     return Score(

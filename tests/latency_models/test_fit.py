@@ -7,9 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latency_models import Device, load_device
-from latency_models.fit import BOARDS, NCNN_PRIOR, PHONE_COLUMN, fit, main, read_layers, solve
+from latency_models import DEVICES, Device, device, load_device
+from latency_models.fit import (
+    BOARDS,
+    NCNN_PRIOR,
+    NEAREST,
+    OTHER_PRIOR,
+    PHONE_COLUMN,
+    fit,
+    main,
+    read_layers,
+    solve,
+)
 from latency_models.kernels import Kernel, features
+from latency_models.predict import MEASURED_FROM_NETWORKS
 from search_space.errors import UserError
 
 PRICES = {
@@ -188,3 +199,13 @@ def test_an_operation_without_a_kind_is_refused_with_its_line(tables: Path) -> N
     path.write_text(path.read_text().replace("dwconv", "attention", 1), encoding="utf-8")
     with pytest.raises(UserError, match=r"line 3: `op` \(='attention'\) must be one of conv"):
         read_layers(path)
+
+
+@pytest.mark.parametrize("key", DEVICES)
+def test_a_kind_that_hardly_any_network_holds_follows_its_nearest(key: str) -> None:
+    on = device(key)
+    ratios = NCNN_PRIOR if on.runtime == "ncnn" else OTHER_PRIOR
+    for name, nearest in NEAREST.items():
+        if on.measured_kinds.get(name.rpartition(".")[2], 0) < MEASURED_FROM_NETWORKS:
+            expected = on.weights[nearest] * ratios[name] / ratios[nearest]
+            assert on.weights[name] == pytest.approx(expected, rel=1e-4)

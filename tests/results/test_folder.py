@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from results.folder import RunFolder, write_atomically
-from results.study import Study, sqlite_url
+from results.study import sqlite_url
 from results.trial import Trial
 from search_space import NetworkSpec, UserError
 
@@ -22,9 +22,7 @@ TrialOf = Callable[..., Trial]
 
 def with_study(path: Path, storage: str | None = None) -> RunFolder:
     """A new run whose study says where it was made."""
-    folder = RunFolder.create(path, storage)
-    Study.create(folder.storage, folder.study_name, {"made": str(path)})
-    return folder
+    return RunFolder.create(path, storage, {"made": str(path)})
 
 
 def files(path: Path) -> set[str]:
@@ -63,8 +61,8 @@ def test_a_relative_folder_is_named_after_itself(
 def test_a_folder_may_hold_other_files_but_no_other_run(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     RunFolder.must_be_new(tmp_path)
-    RunFolder.create(tmp_path, None)
-    for attempt in (RunFolder.must_be_new, lambda path: RunFolder.create(path, None)):
+    RunFolder.create(tmp_path, None, {})
+    for attempt in (RunFolder.must_be_new, lambda path: RunFolder.create(path, None, {})):
         with pytest.raises(UserError, match="holds a run already; continue it with `search resume"):
             attempt(tmp_path)
     assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
@@ -73,7 +71,7 @@ def test_a_folder_may_hold_other_files_but_no_other_run(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"the output folder .*file/run cannot be written"):
-        RunFolder.create(tmp_path / "file" / "run", None)
+        RunFolder.create(tmp_path / "file" / "run", None, {})
 
 
 def test_a_moved_folder_takes_its_study_along(tmp_path: Path) -> None:
@@ -98,14 +96,15 @@ def test_a_study_elsewhere_is_found_by_its_url(tmp_path: Path) -> None:
 
 
 def test_the_pointer_is_readable(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path / "own", None)
-    RunFolder.create(tmp_path / "other", "sqlite:////somewhere/s.db")
+    RunFolder.create(tmp_path / "own", None, {})
+    elsewhere = sqlite_url(tmp_path / "s.db")
+    RunFolder.create(tmp_path / "other", elsewhere, {})
     own, other = (
         yaml.safe_load((tmp_path / name / "run.yaml").read_text(encoding="utf-8"))
         for name in ("own", "other")
     )
     assert own == {"study": "own", "storage": None}
-    assert other == {"study": "other", "storage": "sqlite:////somewhere/s.db"}
+    assert other == {"study": "other", "storage": elsewhere}
 
 
 def test_a_folder_without_a_run_says_what_was_looked_for(tmp_path: Path) -> None:
@@ -127,9 +126,8 @@ def test_a_folder_without_a_run_says_what_was_looked_for(tmp_path: Path) -> None
 )
 def test_a_broken_pointer_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "run.yaml").write_bytes(content)
-    folder = RunFolder.open(tmp_path)
     with pytest.raises(UserError, match=rf"run\.yaml: {reason}"):
-        folder.study()
+        RunFolder.open(tmp_path)
 
 
 def test_a_missing_database_is_not_made_anew(tmp_path: Path) -> None:
@@ -144,7 +142,7 @@ def test_a_missing_database_is_not_made_anew(tmp_path: Path) -> None:
 
 
 def test_a_second_handle_is_refused_until_the_first_is_done(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path, None)
+    RunFolder.create(tmp_path, None, {})
     one, other = RunFolder.open(tmp_path), RunFolder.open(tmp_path)
     with (
         one.locked(),
@@ -157,7 +155,7 @@ def test_a_second_handle_is_refused_until_the_first_is_done(tmp_path: Path) -> N
 
 
 def test_a_process_that_died_leaves_no_lock(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path, None)
+    RunFolder.create(tmp_path, None, {})
     dying = (
         "import fcntl, os, sys\n"
         "file = open(sys.argv[1], 'w')\n"
@@ -174,18 +172,21 @@ def test_a_process_that_died_leaves_no_lock(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "locked\n"
-        with pytest.raises(UserError, match="another process"), RunFolder(tmp_path).locked():
+        with (
+            pytest.raises(UserError, match="another process"),
+            RunFolder(tmp_path, study_name="run", storage=None).locked(),
+        ):
             pytest.fail("two are inside")  # pragma: no cover
         process.communicate(timeout=60)
         assert process.returncode == 9
     entered = []
-    with RunFolder(tmp_path).locked():
+    with RunFolder(tmp_path, study_name="run", storage=None).locked():
         entered.append(True)
     assert entered
 
 
 def test_an_error_inside_frees_the_lock(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, None)
+    folder = RunFolder.create(tmp_path, None, {})
     with pytest.raises(ZeroDivisionError), folder.locked():
         _ = 1 / 0
     entered = []
@@ -198,10 +199,11 @@ def test_an_error_inside_frees_the_lock(tmp_path: Path) -> None:
 
 
 def test_all_trials_the_front_and_the_best_are_written(tmp_path: Path, trial: TrialOf) -> None:
-    folder = RunFolder.create(tmp_path, None)
+    folder = RunFolder.create(tmp_path, None, {})
     trials = [trial(0, 0.5, 2.0), trial(1, 0.4, 3.0), trial(2, 0.75, 9.0), trial(3, None)]
     folder.write_results(trials)
-    assert files(tmp_path) == {"run.yaml", "trials.csv", "pareto.csv", "best/architecture.yaml"}
+    results = {"trials.csv", "pareto.csv", "best/architecture.yaml"}
+    assert files(tmp_path) == {"run.yaml", "study.db"} | results
     assert pd.read_csv(tmp_path / "trials.csv")["number"].tolist() == [0, 1, 2, 3]
     front = pd.read_csv(tmp_path / "pareto.csv")
     assert front["number"].tolist() == [0, 2]
@@ -212,7 +214,7 @@ def test_all_trials_the_front_and_the_best_are_written(tmp_path: Path, trial: Tr
 def test_the_best_architecture_reads_back_as_the_same_network(
     tmp_path: Path, trial: TrialOf
 ) -> None:
-    folder = RunFolder.create(tmp_path / "run", None)
+    folder = RunFolder.create(tmp_path / "run", None, {})
     best = trial(2, 0.75, 9.0)
     folder.write_results([trial(0, 0.5, 2.0), best])
     assert NetworkSpec.load(folder.best) == best.proposal.spec
@@ -223,7 +225,7 @@ def test_the_best_architecture_reads_back_as_the_same_network(
 
 
 def test_results_are_written_anew_each_time(tmp_path: Path, trial: TrialOf) -> None:
-    folder = RunFolder.create(tmp_path, None)
+    folder = RunFolder.create(tmp_path, None, {})
     folder.write_results([trial(0, 0.5, 2.0)])
     folder.write_results([trial(0, 0.5, 2.0), trial(1, 0.6, 1.0)])
     assert pd.read_csv(tmp_path / "trials.csv")["number"].tolist() == [0, 1]
@@ -235,9 +237,9 @@ def test_results_are_written_anew_each_time(tmp_path: Path, trial: TrialOf) -> N
 def test_without_a_score_there_is_no_best(
     tmp_path: Path, trial: TrialOf, numbers: list[int]
 ) -> None:
-    folder = RunFolder.create(tmp_path, None)
+    folder = RunFolder.create(tmp_path, None, {})
     folder.write_results([trial(n, None) for n in numbers])
-    assert files(tmp_path) == {"run.yaml", "trials.csv", "pareto.csv"}
+    assert files(tmp_path) == {"run.yaml", "study.db", "trials.csv", "pareto.csv"}
     assert len(pd.read_csv(tmp_path / "trials.csv")) == len(numbers)
     assert pd.read_csv(tmp_path / "pareto.csv").empty
 
@@ -266,3 +268,13 @@ def test_a_write_that_dies_leaves_the_old_file(
     with pytest.raises(KeyboardInterrupt):
         write_atomically(path, "new")
     assert path.read_text(encoding="utf-8") == "old"
+
+
+def test_what_a_killed_process_left_half_made_is_made_anew(tmp_path: Path) -> None:
+    """The pointer is written last: without it there is no run, whatever study stands there."""
+    with_study(tmp_path / "run")
+    (tmp_path / "run" / "run.yaml").unlink()
+    with pytest.raises(UserError, match="holds no run"):
+        RunFolder.open(tmp_path / "run")
+    again = RunFolder.create(tmp_path / "run", None, {"made": "anew"})
+    assert again.study().settings == {"made": "anew"}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from search_space import ZOO, HeadSpec, NetworkSpec, StageSpec, StemSpec, build
 from search_space.modules import Gather, IndexAdd, LearnedClassifier, LearnedLayer
-from search_space.network import Network
+from search_space.network import Network, check_conversion
 
 
 def trained(spec: NetworkSpec, *, progress: float = 1.0, seed: int = 0) -> Network:
@@ -430,3 +430,17 @@ def test_building_from_a_generator_leaves_torchs_own_alone() -> None:
     before = torch.get_rng_state()
     build(ZOO["condensenet-86"], generator=torch.Generator().manual_seed(1))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_wrong_conversion_is_noticed() -> None:
+    """The check that the trainer makes before it scores."""
+    spec = ZOO["condensenet-86"]
+    masked = build(spec, generator=torch.Generator().manual_seed(0)).eval()
+    masked.condense(1.0)
+    condensed = masked.to_inference()
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    check_conversion(masked, condensed, images)
+    gather = next(m for m in condensed.modules() if isinstance(m, Gather))
+    gather.index.copy_(gather.index.flip(0))
+    with pytest.raises(RuntimeError, match=f"the condensed form of {spec.id}"):
+        check_conversion(masked, condensed, images)

@@ -49,7 +49,7 @@ def named(
 
 
 def parts(data: DataSplits) -> tuple[Part, Part, Part]:
-    return data.train, data.validation, data.test
+    return data.train, data.validation, data.load_test()
 
 
 def shares(labels: Tensor, classes: int) -> list[float]:
@@ -83,7 +83,7 @@ def test_every_class_is_in_every_part_in_its_share(named: str) -> None:
         for count, share in zip(counts, expected, strict=True):
             assert count > 0
             assert abs(count - share * len(part)) <= 2
-    assert set(data.test.labels.tolist()) == set(range(data.classes))
+    assert set(data.load_test().labels.tolist()) == set(range(data.classes))
 
 
 def test_the_split_is_the_same_each_time_and_at_each_resolution(named: str) -> None:
@@ -101,7 +101,7 @@ def test_training_images_are_normalised_and_all_parts_alike(named: str) -> None:
     assert images.dtype == torch.float32
     assert images.mean((0, 2, 3)).abs().max() < 1e-3
     assert (images.std((0, 2, 3)) - 1).abs().max() < 1e-3
-    for part in (data.validation, data.test):
+    for part in (data.validation, data.load_test()):
         assert torch.equal(part.mean, data.train.mean)
         assert torch.equal(part.std, data.train.std)
 
@@ -159,8 +159,8 @@ def test_cifar_keeps_its_test_images_and_splits_the_training_images(
     kind = {10: StubCifar, 100: StubCifar100}[classes]
     training, testing = (kind(tmp_path, train=t, download=False) for t in (True, False))
     channels_first = torch.from_numpy(testing.data).permute(0, 3, 1, 2)
-    assert torch.equal(data.test.images, channels_first)
-    assert data.test.labels.tolist() == testing.targets
+    assert torch.equal(data.load_test().images, channels_first)
+    assert data.load_test().labels.tolist() == testing.targets
     channels_first = torch.from_numpy(training.data).permute(0, 3, 1, 2)
     assert rows(data.train.images, data.validation.images) == rows(channels_first)
 
@@ -201,7 +201,7 @@ def test_a_held_out_folder_is_the_test_part(write_tree: WriteTree, held_out: str
     root = write_tree({"train/cat": 8, "train/dog": 12, f"{held_out}/cat": 1, f"{held_out}/dog": 2})
     data = load_data(f"folder:{root}", resolution=8)
     assert [len(part) for part in parts(data)] == [15, 5, 3]
-    assert data.test.labels.tolist() == [0, 1, 1]
+    assert data.load_test().labels.tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -222,9 +222,9 @@ def test_any_kind_and_shape_of_image_becomes_rgb(
     Image.new(mode, (9, 30), colour).save(root / "val" / "cat" / f"tall.{suffix}")  # type: ignore[arg-type]
     Image.new(mode, (40, 5), colour).save(root / "val" / "dog" / f"wide.{suffix}")  # type: ignore[arg-type]
     data = load_data(f"folder:{root}", resolution=8)
-    assert data.test.images.shape == (2, 3, 8, 8)
-    assert data.test.images.amin((0, 2, 3)).tolist() == list(expected)
-    assert data.test.images.amax((0, 2, 3)).tolist() == list(expected)
+    assert data.load_test().images.shape == (2, 3, 8, 8)
+    assert data.load_test().images.amin((0, 2, 3)).tolist() == list(expected)
+    assert data.load_test().images.amax((0, 2, 3)).tolist() == list(expected)
 
 
 def test_images_of_sixteen_bits_keep_their_greys(write_tree: WriteTree) -> None:
@@ -232,7 +232,7 @@ def test_images_of_sixteen_bits_keep_their_greys(write_tree: WriteTree) -> None:
     grey = np.full((8, 8), 100 * 257, np.uint16)
     Image.fromarray(grey).save(root / "val" / "cat" / "deep.png")
     data = load_data(f"folder:{root}", resolution=8)
-    assert data.test.images[0].unique().tolist() == [100]
+    assert data.load_test().images[0].unique().tolist() == [100]
 
 
 def test_the_centre_of_an_oblong_image_is_kept(write_tree: WriteTree) -> None:
@@ -241,7 +241,7 @@ def test_the_centre_of_an_oblong_image_is_kept(write_tree: WriteTree) -> None:
     image.paste(200, (8, 0, 16, 8))
     image.save(root / "val" / "cat" / "stripe.png")
     data = load_data(f"folder:{root}", resolution=8)
-    assert data.test.images[0].unique().tolist() == [200]
+    assert data.load_test().images[0].unique().tolist() == [200]
 
 
 def test_a_limit_takes_a_stratified_subset_and_says_so(write_tree: WriteTree) -> None:
@@ -249,7 +249,7 @@ def test_a_limit_takes_a_stratified_subset_and_says_so(write_tree: WriteTree) ->
     data = load_data(f"folder:{root}", resolution=8, limit=24)
     together = torch.cat([data.train.labels, data.validation.labels])
     assert torch.bincount(together).tolist() == [16, 8]
-    assert len(data.test) == 12
+    assert len(data.load_test()) == 12
     assert data.note == (
         f"60 training images of {root}, of which a fixed stratified subset of 24 is used"
     )

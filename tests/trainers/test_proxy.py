@@ -84,7 +84,7 @@ def test_the_seed_alone_determines_the_score(network: NetworkSpec, few: DataSpli
 
 
 def test_the_test_images_are_not_looked_at(network: NetworkSpec, few: DataSplits) -> None:
-    blind = dataclasses.replace(few, test=cast(Part, Untouchable()))
+    blind = dataclasses.replace(few, load_test=cast(Any, Untouchable()))
     score = train_proxy(network, blind, QUICK, seed=0)
     assert result(score) == result(train_proxy(network, few, QUICK, seed=0))
 

@@ -1,0 +1,1 @@
+"""What scores a network: images, and short trainings that condense it."""
