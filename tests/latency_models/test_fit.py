@@ -73,13 +73,13 @@ def fitted(networks: dict[str, list[Kernel]], times: dict[str, float]) -> Device
 
 
 def test_known_prices_are_recovered_from_exact_times() -> None:
-    networks = made_up_networks(200)
+    networks = made_up_networks(400)
     found = fitted(networks, {name: price_ms(kernels) for name, kernels in networks.items()})
     for name in ("ns_per_mac.pointwise", "ns_per_mac.conv", "ns_per_element.moved"):
         assert found.weights[name] == pytest.approx(PRICES[name], rel=0.02), name
     assert found.error.mean < 0.01
     assert found.error.within_10_percent == 1
-    assert found.measured_kinds == dict.fromkeys(sorted(KINDS), 200)
+    assert found.measured_kinds == dict.fromkeys(sorted(KINDS), 400)
 
 
 def test_a_price_that_nothing_decides_keeps_its_prior_ratio() -> None:
