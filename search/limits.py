@@ -71,7 +71,7 @@ class Limits:
         Raises:
             InfeasibleBudget: even that one is outside; the message names it and what it costs.
         """
-        choices = cheapest(space, self.price if self.ratios_exist else macs)
+        choices = cheapest(space, self.price)
         spec = space.decode(choices)
         if self.price(spec) > 1:
             raise InfeasibleBudget(
@@ -81,11 +81,6 @@ class Limits:
                 " or choose another --space"
             )
         return choices
-
-    @property
-    def ratios_exist(self) -> bool:
-        """Whether there is any limit at all."""
-        return self.macs is not None or self.latency_ms is not None
 
     def __str__(self) -> str:
         parts = []

@@ -80,9 +80,6 @@ class RunDisplay:
             "networks", total=self._total, completed=self._done, best=_brief(self._best)
         )
 
-    def trial_started(self, trial: Trial) -> None:
-        pass
-
     def trial_step(self, step: int, steps: int) -> None:
         if self._task is not None:
             self._progress.update(self._task, completed=self._done + step / steps)

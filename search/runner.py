@@ -72,9 +72,6 @@ class Display(Protocol):
     def started(self, config: RunConfig, data: DataSplits, trials: Sequence[Trial]) -> None:
         """The run begins, with these trials written already."""
 
-    def trial_started(self, trial: Trial) -> None:
-        """A network goes to training."""
-
     def trial_step(self, step: int, steps: int) -> None:
         """An iteration of its training is done."""
 
@@ -201,7 +198,6 @@ class _Loop:
             UserError: too many trainings in a row have failed.
         """
         trial = self._interrupted.pop(0) if self._interrupted else self._start()
-        self.display.trial_started(trial)
         try:
             score = train_proxy(
                 trial.proposal.spec,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search_space.cost import macs as count_macs
 from search_space.errors import SpecError
 from search_space.space import Choices, SearchSpace
 from search_space.spec import NetworkSpec
@@ -31,7 +32,8 @@ def cheapest(
 ) -> Choices:
     """The combination of lowest price that coordinate descent finds.
 
-    Starts from the lowest ordered choices and from ``restarts`` random combinations; prices of
+    Where nothing is limited every network has the price 0, and multiply-adds decide. Starts from
+    the lowest ordered choices and from ``restarts`` random combinations; prices of
     such spaces fall or rise along each dimension, so that the starts agree as a rule.
 
     Raises:
@@ -39,7 +41,11 @@ def cheapest(
     """
     rng = np.random.default_rng(0) if rng is None else rng
     lowest: Choices = {d.name: d.choices[0] for d in space.dimensions}
-    found = [_descend(space, c, price) for c in (lowest, *_samples(space, restarts, rng))]
+
+    def rank(spec: NetworkSpec) -> float:
+        return price(spec) or count_macs(spec)
+
+    found = [_descend(space, c, rank) for c in (lowest, *_samples(space, restarts, rng))]
     best_price, best = min(found, key=lambda pair: pair[0])
     if best_price == np.inf:
         try:
@@ -141,8 +147,7 @@ def profile(
     rng: np.random.Generator,
 ) -> Profile:
     """Samples a space uniformly and looks for its cheapest network."""
-    # Where nothing is limited every network has the same price, and multiply-adds tell.
-    best = space.decode(cheapest(space, lambda spec: price(spec) or macs(spec)))
+    best = space.decode(cheapest(space, price))
     inside = 0
     counts: list[int] = []
     for choices in _samples(space, samples, rng):

@@ -43,10 +43,9 @@ class Fragment:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A fragment at its place in the network; ``stage`` is 1-based, None for stem and head."""
+    """A fragment at its place in the network."""
 
     name: str
-    stage: int | None
     fragment: Fragment
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -303,9 +302,7 @@ class _Planner:
         self.source = source
         self.steps: list[Step] = []
 
-    def add(
-        self, name: str, stage: int | None, fragment: Fragment, inputs: list[Value]
-    ) -> list[Value]:
+    def add(self, name: str, fragment: Fragment, inputs: list[Value]) -> list[Value]:
         several = len(fragment.outputs) > 1
         outputs = [
             Value(f"{name}:{i}" if several else name, v.channels, v.size)
@@ -314,7 +311,6 @@ class _Planner:
         self.steps.append(
             Step(
                 name=name,
-                stage=stage,
                 fragment=fragment,
                 inputs=tuple(v.name for v in inputs),
                 outputs=tuple(v.name for v in outputs),
@@ -339,7 +335,7 @@ class _Planner:
                 )
             except SpecError as error:
                 raise SpecError(f"stage {number}, layer {layer + 1}: {error}") from None
-            *updated, new = self.add(f"stage{number}_layer{layer + 1}", number, fragment, inputs)
+            *updated, new = self.add(f"stage{number}_layer{layer + 1}", fragment, inputs)
             if merged:
                 entries = [new]
                 continue
@@ -363,7 +359,7 @@ def expand(spec: NetworkSpec, form: Form) -> Plan:
     first = stem(
         form, source.channels, source.size, spec.stem.channels, spec.stem.kernel, spec.stem.stride
     )
-    entries = p.add("stem", None, first, [source])
+    entries = p.add("stem", first, [source])
     for number, stage in enumerate(spec.stages, start=1):
         if number > 1:
             size = entries[0].size
@@ -374,9 +370,9 @@ def expand(spec: NetworkSpec, form: Form) -> Plan:
                 )
             channels = tuple(v.channels for v in entries)
             halving = transition(form, channels, size, spec.transition)
-            entries = p.add(f"transition{number - 1}", number - 1, halving, entries)
+            entries = p.add(f"transition{number - 1}", halving, entries)
         entries = p.stage(number, stage, entries)
     channels = tuple(v.channels for v in entries)
     last = head(form, channels, entries[0].size, spec.head, spec.classes)
-    p.add("head", None, last, entries)
+    p.add("head", last, entries)
     return Plan(form=form, input=source, steps=tuple(p.steps))

@@ -41,7 +41,7 @@ def made_up_networks(count: int, seed: int = 0) -> dict[str, list[Kernel]]:
 
     def kernel(kind: str) -> Kernel:
         return Kernel(
-            kind=kind,  # type: ignore[arg-type]
+            kind=kind,
             in_elements=rng.randint(1, 10**6),
             out_elements=rng.randint(1, 10**6),
             macs=0 if kind == "concat" else rng.randint(1, 10**7),

@@ -17,12 +17,12 @@ def tiny(**changes: object) -> NetworkSpec:
         image_size=8,
         classes=10,
         stem=StemSpec(channels=8),
-        stages=(StageSpec(**(stage | changes)),),  # type: ignore[arg-type]
+        stages=(StageSpec(**(stage | changes)),),
     )
 
 
 def move(kind: str, read: int, written: int) -> Kernel:
-    return Kernel(kind=kind, in_elements=read, out_elements=written)  # type: ignore[arg-type]
+    return Kernel(kind=kind, in_elements=read, out_elements=written)
 
 
 def test_every_kernel_of_a_tiny_network() -> None:

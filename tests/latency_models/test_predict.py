@@ -15,12 +15,12 @@ from search_space.zoo import ZOO
 
 
 def network(depth: int = 2, **changes: object) -> NetworkSpec:
-    stage = StageSpec(depth=depth, growth_rate=8, **changes)  # type: ignore[arg-type]
+    stage = StageSpec(depth=depth, growth_rate=8, **changes)
     return NetworkSpec(image_size=64, classes=10, stem=StemSpec(channels=16), stages=(stage,) * 2)
 
 
 def changed(**changes: object) -> Device:
-    return dataclasses.replace(device(DEFAULT_DEVICE), **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(device(DEFAULT_DEVICE), **changes)
 
 
 @pytest.mark.parametrize("key", DEVICES)

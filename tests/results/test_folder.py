@@ -149,9 +149,9 @@ def test_a_second_handle_is_refused_until_the_first_is_done(tmp_path: Path) -> N
         pytest.raises(UserError, match="another process is working on"),
         other.locked(),
     ):
-        pytest.fail("two are inside")  # pragma: no cover
+        pytest.fail("two are inside")
     with other.locked(), pytest.raises(UserError, match="wait for it"), one.locked():
-        pytest.fail("two are inside")  # pragma: no cover
+        pytest.fail("two are inside")
 
 
 def test_a_process_that_died_leaves_no_lock(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_process_that_died_leaves_no_lock(tmp_path: Path) -> None:
             pytest.raises(UserError, match="another process"),
             RunFolder(tmp_path, study_name="run", storage=None).locked(),
         ):
-            pytest.fail("two are inside")  # pragma: no cover
+            pytest.fail("two are inside")
         process.communicate(timeout=60)
         assert process.returncode == 9
     entered = []

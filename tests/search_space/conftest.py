@@ -34,7 +34,7 @@ def condensed(groups: int, factor: int, *, depth: int = 2, **more: object) -> St
         groups_1x1=groups,
         condense_factor=factor,
         groups_3x3=4,
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 
@@ -43,7 +43,7 @@ def reactivating(groups: int, factor: int, **more: object) -> StageSpec:
     return condensed(
         4,
         4,
-        **{"sfr": "all", "sfr_groups": groups, "sparse_factor": factor, **more},  # type: ignore[arg-type]
+        **{"sfr": "all", "sfr_groups": groups, "sparse_factor": factor, **more},
     )
 
 

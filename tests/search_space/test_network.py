@@ -307,7 +307,7 @@ def test_images_of_any_number_of_channels(form: str) -> None:
         stages=(StageSpec(depth=1, growth_rate=4),),
         head=HeadSpec(se_reduction=2),
     )
-    assert build(spec, form)(images(spec, 3)).shape == (3, 7)  # type: ignore[arg-type]
+    assert build(spec, form)(images(spec, 3)).shape == (3, 7)
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -398,7 +398,7 @@ def test_one_seed_gives_one_network(form: str, variant_named: Callable[[str], Ne
     def state(seed: int) -> dict[str, Tensor]:
         g = torch.Generator().manual_seed(seed)
         spec = variant_named("wide head")
-        return build(spec, form, generator=g).state_dict()  # type: ignore[arg-type]
+        return build(spec, form, generator=g).state_dict()
 
     one, same, other = state(3), state(3), state(4)
     assert all(one[name].equal(same[name]) for name in one)

@@ -219,8 +219,8 @@ def test_any_kind_and_shape_of_image_becomes_rgb(
 ) -> None:
     root = write_tree({"train/cat": 4, "train/dog": 4, "val/cat": 0, "val/dog": 0})
     suffix = "tif" if mode == "CMYK" else "png"
-    Image.new(mode, (9, 30), colour).save(root / "val" / "cat" / f"tall.{suffix}")  # type: ignore[arg-type]
-    Image.new(mode, (40, 5), colour).save(root / "val" / "dog" / f"wide.{suffix}")  # type: ignore[arg-type]
+    Image.new(mode, (9, 30), colour).save(root / "val" / "cat" / f"tall.{suffix}")
+    Image.new(mode, (40, 5), colour).save(root / "val" / "dog" / f"wide.{suffix}")
     data = load_data(f"folder:{root}", resolution=8)
     assert data.load_test().images.shape == (2, 3, 8, 8)
     assert data.load_test().images.amin((0, 2, 3)).tolist() == list(expected)

@@ -239,7 +239,7 @@ def test_the_proxy_changes_size_and_classes_only(network: NetworkSpec, digits: D
 )
 def test_a_setting_out_of_its_range_is_named(name: str, value: float) -> None:
     with pytest.raises(UserError, match=rf"^`{name}` \(={value}\) must be"):
-        TrainConfig(**{name: value})  # type: ignore[arg-type]
+        TrainConfig(**{name: value})
 
 
 def test_the_smallest_settings_are_accepted() -> None:
@@ -263,9 +263,9 @@ def counted() -> Part:
 def test_recalibrated_statistics_are_means_over_the_batches(counted: Part) -> None:
     norm = nn.BatchNorm2d(3, momentum=0.3)
     with torch.no_grad():
-        norm.running_mean.fill_(9.0)  # type: ignore[union-attr]
-        norm.running_var.fill_(9.0)  # type: ignore[union-attr]
-        norm.num_batches_tracked.fill_(5)  # type: ignore[union-attr]
+        norm.running_mean.fill_(9.0)
+        norm.running_var.fill_(9.0)
+        norm.num_batches_tracked.fill_(5)
     recalibrate(nn.Sequential(norm), counted, 6)
     pixels = (counted.images.float() - 100) / 50
     order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
@@ -318,7 +318,7 @@ def test_accuracy_and_loss_are_means_over_images_not_batches(counted: Part) -> N
 def test_evaluating_changes_no_statistics(counted: Part) -> None:
     norm = nn.BatchNorm2d(3)
     evaluate(nn.Sequential(norm, Reading()), counted, 5)
-    assert torch.equal(norm.running_mean, torch.zeros(3))  # type: ignore[arg-type]
+    assert torch.equal(norm.running_mean, torch.zeros(3))
     assert int(norm.num_batches_tracked or 0) == 0
 
 
