@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -45,12 +46,20 @@ def _kill_when(out: Path, arguments: list[str], complete: int, sig: signal.Signa
     return process.returncode
 
 
+def _search_json(*arguments: str) -> Any:
+    """In a process of its own, like the one that is killed: with as many threads."""
+    done = subprocess.run(
+        [sys.executable, "-m", "search", *arguments, "--json"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 @pytest.mark.parametrize("searcher", ["random", "optuna:nsga2"])
 def test_sigkill_loses_nothing_and_changes_nothing(
     searcher: str,
     search_arguments: list[str],
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     # Long enough for the kill to fall into a training.
     arguments = [*search_arguments, "--trials", str(TRIALS), "--searcher", searcher]
@@ -61,14 +70,13 @@ def test_sigkill_loses_nothing_and_changes_nothing(
     before = {t.number: t for t in RunFolder.open(out).study().trials() if t.score}
     assert 2 <= len(before) < TRIALS
 
-    assert main(["resume", str(out), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["complete"] == TRIALS
+    assert _search_json("resume", str(out))["complete"] == TRIALS
     after = {t.number: t for t in RunFolder.open(out).study().trials()}
     assert sorted(after) == list(range(TRIALS)), "every number stands once"
     assert {n: after[n] for n in before} == before, "no finished trial was run again"
     assert len({t.proposal.spec.id for t in after.values()}) == TRIALS
 
-    assert main([*arguments, "--out", str(whole), "--json"]) == 0
+    assert _search_json(*arguments, "--out", str(whole))["complete"] == TRIALS
     columns = ["number", "architecture", "accuracy", "loss"]
     uninterrupted, resumed = (pd.read_csv(d / "trials.csv")[columns] for d in (whole, out))
     pd.testing.assert_frame_equal(uninterrupted, resumed)
