@@ -94,7 +94,9 @@ _MOVES: dict[type[Op], MoveKind] = {
     ops.Shuffle: "shuffle",
     ops.Gather: "gather",
     ops.IndexAdd: "index_add",
+    ops.Scatter: "index_add",
     ops.AvgPool: "pool",
+    ops.MaxPool: "pool",
     ops.GlobalPool: "global_pool",
     # A normalisation or activation that folds into nothing before it.
     ops.Norm: "elementwise",
@@ -103,13 +105,15 @@ _MOVES: dict[type[Op], MoveKind] = {
 
 
 def _move(op: Op) -> Kernel:
-    window = op.kernel if isinstance(op, ops.AvgPool) else 1
+    window, stride = (
+        (op.kernel, op.stride) if isinstance(op, ops.AvgPool | ops.MaxPool) else (1, 1)
+    )
     return Kernel(
         kind=_MOVES[type(op)],
         in_elements=sum([v.elements for v in op.inputs]),
         out_elements=sum([v.elements for v in op.outputs]),
         kernel=window,
-        stride=window,
+        stride=stride,
     )
 
 
@@ -161,7 +165,7 @@ def _kernels_of(op: Op) -> Iterator[Kernel]:
         yield _conv(op)
     elif isinstance(op, ops.Linear):
         yield _linear(op.input.channels, op.output.channels, op.params)
-    else:
+    elif not isinstance(op, ops.Flatten):  # which only renames
         yield _move(op)
 
 

@@ -223,7 +223,7 @@ def cost(args: argparse.Namespace) -> int:
     if args.json:
         ms = {"device": args.device, **asdict(latency)}
         _print_json(
-            {"network": args.network, "id": spec.id, **asdict(price), "latency": ms, **checked}
+            {"network": args.network, "id": spec.id, **price.to_dict(), "latency": ms, **checked}
         )
         return 0
     from search.tables import cost_table

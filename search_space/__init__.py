@@ -4,14 +4,17 @@ Torch is imported only when :func:`build` is called.
 """
 
 from search_space.budget import format_count, parse_count
+from search_space.blocks import BLOCKS, DenseStage, ResidualStage, ShuffleStage
 from search_space.build import build
 from search_space.cost import Cost, cost, macs
 from search_space.errors import InfeasibleBudget, SpecError, UnknownName, UserError
+from search_space.parts import HeadSpec, StemSpec, TransitionSpec
 from search_space.space import SPACES, Dimension, SearchSpace, space
-from search_space.spec import HeadSpec, NetworkSpec, StageSpec, StemSpec, TransitionSpec
+from search_space.spec import NetworkSpec
 from search_space.zoo import ZOO, zoo
 
 __all__ = [
+    "BLOCKS",
     "SPACES",
     "ZOO",
     "Cost",
@@ -19,9 +22,11 @@ __all__ = [
     "HeadSpec",
     "InfeasibleBudget",
     "NetworkSpec",
+    "ResidualStage",
     "SearchSpace",
+    "ShuffleStage",
     "SpecError",
-    "StageSpec",
+    "DenseStage",
     "StemSpec",
     "TransitionSpec",
     "UnknownName",

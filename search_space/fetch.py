@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+FETCH_RULES = ("dense", "exponential")
+
 
 @lru_cache(maxsize=4096)
 def fetched(count: int, rule: str, base: int) -> tuple[int, ...]:
@@ -34,3 +36,19 @@ def updates_read(depth: int, rule: str, base: int) -> tuple[bool, ...]:
     return tuple(
         any(reads[layer] & later for later in reads[layer + 1 :]) for layer in range(depth)
     )
+
+
+@lru_cache(maxsize=4096)
+def plainest_fetch(depth: int, rule: str, base: int) -> tuple[str, int]:
+    """The first of dense, base 2, 3, ... that reads the same outputs at every layer of a stage."""
+
+    def reads(rule: str, base: int) -> list[tuple[int, ...]]:
+        return [fetched(n, rule, base) for n in range(1, depth + 2)]
+
+    if rule == "dense":
+        return "dense", 2
+    mine = reads(rule, base)
+    if mine == reads("dense", 2):
+        return "dense", 2
+    same = (b for b in range(2, base) if reads("exponential", b) == mine)
+    return "exponential", next(same, base)

@@ -45,16 +45,23 @@ def drops_at(progress: float, factor: int) -> int:
 class LearnedLayer(nn.Module):
     """A layer whose groups each keep a shrinking share of its candidates.
 
-    ``mask`` has shape ``(groups, candidates)``; True is kept. ``factor`` is C or S.
+    ``mask`` has shape ``(groups, candidates)``; True is kept. ``factor`` is C or S. A candidate is
+    a block of ``block`` neighbouring channels.
     """
 
     weight: nn.Parameter
     mask: Tensor
 
-    def __init__(self, groups: int, candidates: int, factor: int) -> None:
+    def __init__(self, groups: int, channels: int, factor: int, block: int = 1) -> None:
         super().__init__()
         self.factor = factor
-        self.register_buffer("mask", torch.ones(groups, candidates, dtype=torch.bool))
+        self.block = block
+        self.register_buffer("mask", torch.ones(groups, channels // block, dtype=torch.bool))
+
+    @property
+    def channel_mask(self) -> Tensor:
+        """``(groups, channels)``"""
+        return self.mask.repeat_interleave(self.block, 1)
 
     def importance(self) -> Tensor:
         """``(groups, candidates)``: the L1 norm of the weights that a group would lose."""
@@ -87,15 +94,14 @@ class LearnedLayer(nn.Module):
         self.mask.scatter_(1, order[:, :keep], True)
 
     def kept_index(self) -> Tensor:
-        """``(groups, kept)``: for each group the candidates it keeps, ascending.
+        """``(groups, kept)``: for each group the channels it keeps, ascending.
 
         Raises:
             ValueError: the groups do not all keep floor(candidates / factor).
         """
         if not self.is_condensed:
             raise ValueError("the layer still has drops to come; call condense(1.0) first")
-        groups, candidates = self.mask.shape
-        return self.mask.nonzero()[:, 1].view(groups, candidates // self.factor)
+        return self.channel_mask.nonzero()[:, 1].view(self.mask.shape[0], -1)
 
 
 def _l1(weight: Tensor) -> Tensor:
@@ -110,18 +116,20 @@ class LearnedGroupConv(LearnedLayer):
     Output row ``r`` belongs to group ``r % groups``, which is the channel shuffle.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, groups: int, factor: int) -> None:
-        super().__init__(groups, inputs, factor)
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, groups: int, factor: int, block: int = 1
+    ) -> None:
+        super().__init__(groups, inputs, factor, block)
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
         self.padding = kernel // 2
 
     def importance(self) -> Tensor:
         scores = _l1(self.weight)
-        groups = self.mask.shape[0]
-        return scores.view(-1, groups, scores.shape[1]).sum(0)
+        return scores.view(-1, *self.mask.shape, self.block).sum((0, 3))
 
     def expanded_mask(self) -> Tensor:
-        return self.mask.repeat(self.weight.shape[0] // self.mask.shape[0], 1)[:, :, None, None]
+        rows = self.weight.shape[0] // self.mask.shape[0]
+        return self.channel_mask.repeat(rows, 1)[:, :, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight * self.expanded_mask(), padding=self.padding)
@@ -133,30 +141,39 @@ class SparseReactivation(LearnedLayer):
     Input column ``c`` belongs to group ``c % groups``.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, groups: int, factor: int) -> None:
-        super().__init__(groups, outputs, factor)
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, groups: int, factor: int, block: int = 1
+    ) -> None:
+        super().__init__(groups, outputs, factor, block)
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
         self.padding = kernel // 2
 
     def importance(self) -> Tensor:
         scores = _l1(self.weight)
-        groups = self.mask.shape[0]
-        return scores.view(scores.shape[0], -1, groups).sum(1).T
+        groups, candidates = self.mask.shape
+        return scores.view(candidates, self.block, -1, groups).sum((1, 2)).T
 
     def expanded_mask(self) -> Tensor:
-        return self.mask.T.repeat(1, self.weight.shape[1] // self.mask.shape[0])[:, :, None, None]
+        columns = self.weight.shape[1] // self.mask.shape[0]
+        return self.channel_mask.T.repeat(1, columns)[:, :, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight * self.expanded_mask(), padding=self.padding)
 
 
 class LearnedClassifier(LearnedLayer):
-    """A classifier that learns, as one group, which features to read (CondenseNet, section 4.2)."""
+    """A classifier that learns, as one group, which features to read (CondenseNet, section 4.2).
 
-    def __init__(self, inputs: int, outputs: int, factor: int) -> None:
+    One ``at_conversion`` takes no part in training's drops; see ``Network.condense``.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, factor: int, *, bias: bool, at_conversion: bool
+    ) -> None:
         super().__init__(1, inputs, factor)
+        self.at_conversion = at_conversion
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
-        self.bias = nn.Parameter(torch.empty(outputs))
+        self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
 
     def importance(self) -> Tensor:
         return _l1(self.weight).sum(0, keepdim=True)
@@ -169,16 +186,22 @@ class LearnedClassifier(LearnedLayer):
 
 
 class SqueezeExcite(nn.Module):
-    """Channel attention (CondenseNetV2's code): mean, linear, ReLU, linear, sigmoid, scale."""
+    """Channel attention: mean, linear, ReLU, linear, sigmoid, scale (CondenseNetV2's code).
 
-    def __init__(self, channels: int, hidden: int) -> None:
+    With ``normed`` a batch norm stands before the ReLU and the sigmoid is a hard one
+    (ShuffleNetV2+'s code).
+    """
+
+    def __init__(self, channels: int, hidden: int, *, normed: bool = False) -> None:
         super().__init__()
         self.reduce = nn.Linear(channels, hidden, bias=False)
+        self.norm = nn.BatchNorm1d(hidden) if normed else nn.Identity()
         self.expand = nn.Linear(hidden, channels, bias=False)
+        self.gate = nn.Hardsigmoid() if normed else nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = x.mean((2, 3)) if x.dim() == 4 else x
-        scale: Tensor = self.expand(self.reduce(pooled).relu()).sigmoid()
+        scale: Tensor = self.gate(self.expand(self.norm(self.reduce(pooled)).relu()))
         return x * (scale[:, :, None, None] if x.dim() == 4 else scale)
 
 
@@ -206,6 +229,21 @@ class IndexAdd(nn.Module):
         self.register_buffer("index", torch.zeros(channels, dtype=torch.long))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x.index_add(1, self.index, y)
+
+
+class Scatter(nn.Module):
+    """Zeros with ``y`` added to the channels that ``index`` names."""
+
+    index: Tensor
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+        self.register_buffer("index", torch.zeros(channels, dtype=torch.long))
+
+    def forward(self, y: Tensor) -> Tensor:
+        x = y.new_zeros(y.shape[0], self.outputs, *y.shape[2:])
         return x.index_add(1, self.index, y)
 
 
@@ -241,10 +279,12 @@ class Split(nn.Module):
 
 
 class Add(nn.Module):
-    """The sum of two tensors."""
+    """The sum of its inputs."""
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return x + y
+    def forward(self, x: Tensor, *others: Tensor) -> Tensor:
+        for y in others:
+            x = x + y
+        return x
 
 
 class GlobalPool(nn.Module):
@@ -268,22 +308,38 @@ def _conv(op: Any) -> nn.Module:
 
 def _learned_conv(op: Any) -> nn.Module:
     return LearnedGroupConv(
-        op.input.channels, op.output.channels, op.kernel, op.groups, op.condense_factor
+        op.input.channels,
+        op.output.channels,
+        op.kernel,
+        op.groups,
+        op.condense_factor,
+        op.block,
     )
 
 
 def _reactivation(op: Any) -> nn.Module:
     return SparseReactivation(
-        op.input.channels, op.output.channels, op.kernel, op.groups, op.sparse_factor
+        op.input.channels,
+        op.output.channels,
+        op.kernel,
+        op.groups,
+        op.sparse_factor,
+        op.block,
     )
 
 
 def _linear(op: Any) -> nn.Module:
-    return nn.Linear(op.input.channels, op.output.channels)
+    return nn.Linear(op.input.channels, op.output.channels, bias=op.bias)
 
 
 def _learned_linear(op: Any) -> nn.Module:
-    return LearnedClassifier(op.input.channels, op.output.channels, op.condense_factor)
+    return LearnedClassifier(
+        op.input.channels,
+        op.output.channels,
+        op.condense_factor,
+        bias=op.bias,
+        at_conversion=op.at_conversion,
+    )
 
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "hard_swish": nn.Hardswish}
@@ -296,14 +352,17 @@ MODULES: dict[type[Op], Callable[[Any], nn.Module]] = {
     ops.LearnedLinear: _learned_linear,
     ops.Norm: lambda op: nn.BatchNorm2d(op.output.channels),
     ops.Activation: lambda op: ACTIVATIONS[op.kind](),
-    ops.SqueezeExcite: lambda op: SqueezeExcite(op.input.channels, op.hidden),
+    ops.SqueezeExcite: lambda op: SqueezeExcite(op.input.channels, op.hidden, normed=op.normed),
     ops.Gather: lambda op: Gather(op.output.channels),
     ops.Shuffle: lambda op: Shuffle(op.groups),
     ops.IndexAdd: lambda op: IndexAdd(op.inputs[1].channels),
+    ops.Scatter: lambda op: Scatter(op.input.channels, op.output.channels),
     ops.Add: lambda op: Add(),
     ops.Concat: lambda op: Concat(),
     ops.Split: lambda op: Split([v.channels for v in op.outputs]),
-    ops.AvgPool: lambda op: nn.AvgPool2d(op.kernel),
+    ops.AvgPool: lambda op: nn.AvgPool2d(op.kernel, op.stride),
+    ops.MaxPool: lambda op: nn.MaxPool2d(op.kernel, op.stride, op.kernel // 2),
     ops.GlobalPool: lambda op: GlobalPool(),
+    ops.Flatten: lambda op: nn.Flatten(),
 }
 """How to make the module of an operation. A new operation is one class in ops and one line here."""

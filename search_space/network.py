@@ -40,22 +40,30 @@ class Network(nn.Module):
         spec: The network.
         form: ``masked`` to train, ``condensed`` to deploy.
         generator: Where the initial weights come from; torch's default generator if None.
+        initialised: Whether there are initial weights; without them memory is as it was found.
     """
 
     def __init__(
-        self, spec: NetworkSpec, form: Form = "masked", generator: torch.Generator | None = None
+        self,
+        spec: NetworkSpec,
+        form: Form = "masked",
+        generator: torch.Generator | None = None,
+        *,
+        initialised: bool = True,
     ) -> None:
         super().__init__()
         self.spec = spec
         self.form = form
         self.plan = spec.plan(form)
-        # The constructors draw initial weights of their own, which `initialise` replaces.
-        with torch.random.fork_rng(devices=[]):
+        # On no device the constructors do not draw the initial weights that are replaced here.
+        with torch.device("meta"):
             self.steps = nn.ModuleDict(
                 {step.name: FragmentModule(step.fragment) for step in self.plan.steps}
             )
+        self.to_empty(device="cpu")
         self._last_reader = self.plan.last_reader()
-        initialise(self, generator)
+        if initialised:
+            initialise(self, generator)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of shape ``(N, classes)``."""
@@ -75,9 +83,21 @@ class Network(nn.Module):
         return {n: m for n, m in self.named_modules() if isinstance(m, LearnedLayer)}
 
     def condense(self, progress: float) -> None:
-        """Performs every drop that is due at ``progress`` in [0, 1]; see ``LearnedLayer``."""
+        """Performs every drop that is due at ``progress`` in [0, 1]; see ``LearnedLayer``.
+
+        A classifier that is condensed at conversion waits for :meth:`condense_for_conversion`.
+        """
         for layer in self.learned_layers.values():
-            layer.condense(progress)
+            if not getattr(layer, "at_conversion", False):
+                layer.condense(progress)
+
+    def condense_for_conversion(self) -> None:
+        """Performs every drop that is left, those of training's schedule and those after it.
+
+        This changes the outputs of a network that was not trained with these drops.
+        """
+        for layer in self.learned_layers.values():
+            layer.condense(1.0)
 
     def to_inference(self) -> Network:
         """The condensed form with the same outputs in evaluation mode.
@@ -93,9 +113,11 @@ class Network(nn.Module):
             raise ValueError("the network is in condensed form already")
         for name, layer in self.learned_layers.items():
             if not layer.is_condensed:
-                raise ValueError(f"{name} still has drops to come; call condense(1.0) first")
-        with torch.random.fork_rng(devices=[]):
-            condensed = Network(self.spec, "condensed")
+                raise ValueError(
+                    f"{name} still has drops to come; call condense(1.0) first, or"
+                    " condense_for_conversion() where the classifier is condensed after training"
+                )
+        condensed = Network(self.spec, "condensed", initialised=False)
         reference = next(self.parameters())
         condensed.to(device=reference.device, dtype=reference.dtype)
         with torch.no_grad():
@@ -127,11 +149,16 @@ def check_conversion(masked: Network, condensed: Network, images: Tensor) -> Non
 
 
 def initialise(network: nn.Module, generator: torch.Generator | None) -> None:
-    """He initialisation by fan-out for convolutions, as all four papers train; by fan-in uniform
-    for linear layers, zero biases."""
+    """Nothing dropped, norms that change nothing; He initialisation by fan-out for convolutions,
+    as all four papers train; by fan-in uniform for linear layers, zero biases."""
     for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            module.reset_parameters()
+            continue
+        for name, buffer in module.named_buffers(recurse=False):
+            buffer.fill_(name == "mask")
         weight = getattr(module, "weight", None)
-        if isinstance(module, nn.BatchNorm2d) or weight is None:
+        if weight is None:
             continue
         if weight.dim() == 4:
             # The papers' code takes the full number of outputs even of a grouped convolution.
@@ -156,13 +183,14 @@ def _convert(masked: FragmentModule, condensed: FragmentModule) -> None:
             gathered[f"{op.name}_norm"] = index.flatten()
             targets[f"{op.name}_gather"].load_state_dict({"index": index.flatten()})
             state = {"weight": _input_groups(layer.weight, index)}
-            if isinstance(op, ops.LearnedLinear):
+            if isinstance(op, ops.LearnedLinear) and op.bias:
                 state["bias"] = cast(Tensor, layer.bias)
             targets[op.name].load_state_dict(state)
         elif isinstance(op, ops.LearnedReactivation):
             layer = cast(LearnedLayer, sources[op.name])
             index = layer.kept_index()
-            targets[f"{op.name}_add"].load_state_dict({"index": index.flatten()})
+            adding = f"{op.name}_scatter" if f"{op.name}_scatter" in targets else f"{op.name}_add"
+            targets[adding].load_state_dict({"index": index.flatten()})
             targets[op.name].load_state_dict({"weight": _output_groups(layer.weight, index)})
     for name, module in sources.items():
         if isinstance(module, LearnedLayer) or not module.state_dict():

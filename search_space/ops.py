@@ -11,6 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+def kept_channels(channels: int, factor: int, block: int = 1) -> int:
+    """What a group keeps of ``channels``: one ``factor``-th of their blocks, rounded down."""
+    return channels // block // factor * block
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """A tensor of shape ``(N, channels, size, size)`` that one operation writes and others read."""
@@ -74,11 +79,13 @@ class LearnedConv(Conv):
     """A learned group convolution while it is trained: dense weights under a mask.
 
     Output row ``r`` belongs to group ``r % groups``; at the end of the schedule each group keeps
-    ``floor(inputs / condense_factor)`` of its inputs. As executed it is dense, whence ``macs`` are
-    those of a dense convolution (CondenseNet, section 3.1).
+    ``floor(inputs / condense_factor)`` of its inputs, in blocks of ``block`` neighbours. As
+    executed it is dense, whence ``macs`` are those of a dense convolution (CondenseNet, section
+    3.1).
     """
 
     condense_factor: int
+    block: int = 1
 
     @property
     def params(self) -> int:
@@ -87,7 +94,7 @@ class LearnedConv(Conv):
     @property
     def kept(self) -> int:
         """Inputs that each group keeps."""
-        return self.input.channels // self.condense_factor
+        return kept_channels(self.input.channels, self.condense_factor, self.block)
 
     @property
     def condensed_params(self) -> int:
@@ -99,10 +106,12 @@ class LearnedReactivation(Conv):
     """A sparse feature reactivation while it is trained: dense weights under a mask.
 
     Input column ``c`` belongs to group ``c % groups``; at the end of the schedule each group
-    updates ``floor(outputs / sparse_factor)`` outputs (CondenseNetV2, section 3.1).
+    updates ``floor(outputs / sparse_factor)`` outputs, in blocks of ``block`` neighbours
+    (CondenseNetV2, section 3.1).
     """
 
     sparse_factor: int
+    block: int = 1
 
     @property
     def params(self) -> int:
@@ -111,7 +120,7 @@ class LearnedReactivation(Conv):
     @property
     def kept(self) -> int:
         """Outputs that each group updates."""
-        return self.output.channels // self.sparse_factor
+        return kept_channels(self.output.channels, self.sparse_factor, self.block)
 
     @property
     def condensed_params(self) -> int:
@@ -120,11 +129,13 @@ class LearnedReactivation(Conv):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linear(Op):
-    """A fully connected layer with bias on a vector."""
+    """A fully connected layer on a vector."""
+
+    bias: bool = True
 
     @property
     def params(self) -> int:
-        return self.output.channels * (self.input.channels + 1)
+        return self.output.channels * (self.input.channels + self.bias)
 
     @property
     def macs(self) -> int:
@@ -133,9 +144,14 @@ class Linear(Op):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnedLinear(Linear):
-    """A classifier while it is condensed: one group, ``floor(inputs / condense_factor)`` kept."""
+    """A classifier while it is condensed: one group, ``floor(inputs / condense_factor)`` kept.
+
+    ``at_conversion`` ones lose their inputs after training (as the authors' CondenseNet code
+    does), others while it goes on (as the paper says).
+    """
 
     condense_factor: int
+    at_conversion: bool = False
 
     @property
     def kept(self) -> int:
@@ -144,7 +160,7 @@ class LearnedLinear(Linear):
 
     @property
     def condensed_params(self) -> int:
-        return self.output.channels * (self.kept + 1)
+        return self.output.channels * (self.kept + self.bias)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,16 +174,20 @@ class Norm(Op):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activation(Op):
-    """``relu`` or ``hard_swish``."""
+    """One of the activations of :mod:`search_space.modules`."""
 
     kind: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqueezeExcite(Op):
-    """Channel attention: pool, two bias-free linear layers, ReLU between, sigmoid, scale."""
+    """Channel attention: pool, two bias-free linear layers, ReLU between, sigmoid, scale.
+
+    ``normed`` ones have a batch norm before the ReLU and a hard sigmoid (ShuffleNetV2+).
+    """
 
     reduction: int
+    normed: bool = False
 
     @property
     def hidden(self) -> int:
@@ -175,16 +195,18 @@ class SqueezeExcite(Op):
 
     @property
     def params(self) -> int:
-        return 2 * self.input.channels * self.hidden
+        return self.macs + 2 * self.hidden * self.normed
 
     @property
     def macs(self) -> int:
-        return self.params
+        return 2 * self.input.channels * self.hidden
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gather(Op):
-    """Selects channels by a learned index; repeats are allowed."""
+    """Selects channels by a learned index, ``block`` neighbours at a time; repeats are allowed."""
+
+    block: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,10 +220,19 @@ class Shuffle(Op):
 class IndexAdd(Op):
     """Adds the channels of the second input to the channels of the first that an index names."""
 
+    block: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scatter(Op):
+    """Sums its channels into the outputs that an index names; outputs not named are zero."""
+
+    block: int = 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add(Op):
-    """Adds two tensors of equal shape."""
+    """Adds tensors of equal shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,11 +247,25 @@ class Split(Op):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AvgPool(Op):
-    """Average pooling with stride equal to the kernel."""
+    """Average pooling without padding."""
 
     kernel: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaxPool(Op):
+    """Maximum pooling, padded as a convolution is."""
+
+    kernel: int
+    stride: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlobalPool(Op):
     """The mean over all positions: a vector."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flatten(Op):
+    """A map read as one vector, channel by channel."""

@@ -1,35 +1,191 @@
 """From a network description to the explicit list of its operations, without torch.
 
 A *plan* is a list of steps; a step is a named *fragment* (a dense layer, a transition, ...) with
-the values it reads and writes. Cost, latency kernels, stage table and torch module all derive
-from it, in one of two forms:
+the values it reads and writes. Latency kernels, stage table and torch module all derive from it,
+in one of two forms:
 
 ``masked``
     as trained: learned layers are dense convolutions under a mask;
 ``condensed``
     as deployed: gather, grouped convolution, index-add.
 
-Both forms of a layer are written side by side here and nowhere else. Fragments are cached by
-their settings, so that pricing a million networks expands each distinct layer once.
+What a network is made of is written once: a block writes its layers with the methods of a
+:class:`Pen`. :class:`Trace` is the pen that writes operations down, in either form;
+:class:`search_space.cost.Meter` is the pen that only counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from search_space import ops
 from search_space.errors import SpecError
-from search_space.fetch import fetched
-from search_space.ops import Op, Value
+from search_space.ops import Op, Value, kept_channels
 
 if TYPE_CHECKING:
-    from search_space.spec import HeadSpec, NetworkSpec, StageSpec, TransitionSpec
+    from search_space.spec import NetworkSpec
 
 Form = Literal["masked", "condensed"]
 FRAGMENT_CACHE_SIZE = 200_000
+
+
+class Shape(NamedTuple):
+    """A tensor of shape ``(N, channels, size, size)``; a vector has size 1."""
+
+    channels: int
+    size: int
+
+
+V = TypeVar("V", Shape, Value)
+"""What a pen passes around: named values when it writes, shapes when it counts."""
+
+Writer = Callable[..., tuple[Any, ...]]
+"""Writes a step: ``writer(pen, inputs, *settings)`` returns its outputs."""
+
+
+class Learned(NamedTuple):
+    """How a learned 1x1 convolution condenses: groups G, factor C, block of channels."""
+
+    groups: int = 1
+    factor: int = 1
+    block: int = 1
+
+
+class Reactivation(NamedTuple):
+    """How new features update old ones (CondenseNetV2, section 3.1).
+
+    ``order`` is ``pre`` (norm, activation, convolution: the authors' code) or ``post``
+    (convolution, norm, activation: their paper).
+    """
+
+    groups: int
+    factor: int
+    block: int = 1
+    kernel: int = 1
+    order: str = "pre"
+
+
+class Pen(ABC):
+    """What a block writes its layers with; each method returns the value that it writes."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def conv(
+        self, name: str, x: Any, channels: int, *, kernel: int, stride: int = 1, groups: int = 1
+    ) -> Any:
+        """A convolution without bias, padded so that stride 1 keeps the size."""
+
+    @abstractmethod
+    def norm(self, name: str, x: Any) -> Any:
+        """A batch norm."""
+
+    @abstractmethod
+    def act(self, name: str, x: Any, kind: str) -> Any:
+        """An activation."""
+
+    def norm_act(self, name: str, x: Any, kind: str) -> Any:
+        """A batch norm and an activation."""
+        return self.act(f"{name}_act", self.norm(f"{name}_norm", x), kind)
+
+    @abstractmethod
+    def learned(self, name: str, x: Any, channels: int, how: Learned, activation: str) -> Any:
+        """Norm, activation and a learned 1x1 convolution with C above 1."""
+
+    def learned_conv(self, name: str, x: Any, channels: int, how: Learned, activation: str) -> Any:
+        """Norm, activation and learned group convolution 1x1 (CondenseNet, section 3.1)."""
+        if how.factor == 1:
+            return self.conv(name, self.norm_act(name, x, activation), channels, kernel=1)
+        _check_condensing("condense_factor", "inputs of the layer", "keeps", x, how)
+        return self.learned(name, x, channels, how, activation)
+
+    @abstractmethod
+    def sparse(self, x: Any, new: Any, how: Reactivation, activation: str) -> Any:
+        """A reactivation with S above 1."""
+
+    def reactivate(self, x: Any, new: Any, how: Reactivation, activation: str) -> Any:
+        """``x`` with the increments that the new features give it (CondenseNetV2, 3.1)."""
+        if how.factor > 1:
+            _check_condensing("sparse_factor", "features that it updates", "updates", x, how)
+            return self.sparse(x, new, how, activation)
+        if how.order == "pre":
+            y = self.norm_act("sfr", new, activation)
+            y = self.conv("sfr", y, x.channels, kernel=how.kernel)
+        else:
+            y = self.conv("sfr", new, x.channels, kernel=how.kernel)
+            y = self.norm_act("sfr", y, activation)
+        return self.sum("sfr_add", (x, y))
+
+    @abstractmethod
+    def squeeze_excite(self, name: str, x: Any, reduction: int, *, normed: bool = False) -> Any:
+        """Channel attention; ``normed`` as in ShuffleNetV2+."""
+
+    @abstractmethod
+    def shuffle(self, name: str, x: Any, groups: int) -> Any:
+        """A channel shuffle, or nothing where it would be the identity."""
+
+    @abstractmethod
+    def concat(self, name: str, values: Sequence[Any]) -> Any:
+        """One value of several."""
+
+    @abstractmethod
+    def split(self, name: str, x: Any, channels: Sequence[int]) -> tuple[Any, ...]:
+        """Several values of one."""
+
+    @abstractmethod
+    def sum(self, name: str, values: Sequence[Any]) -> Any:
+        """The sum of equal shapes."""
+
+    @abstractmethod
+    def avg_pool(self, name: str, x: Any, *, kernel: int, stride: int) -> Any:
+        """Average pooling without padding."""
+
+    @abstractmethod
+    def max_pool(self, name: str, x: Any, *, kernel: int, stride: int) -> Any:
+        """Maximum pooling, padded as a convolution is."""
+
+    @abstractmethod
+    def global_pool(self, name: str, x: Any) -> Any:
+        """The mean over all positions."""
+
+    @abstractmethod
+    def flatten(self, name: str, x: Any) -> Any:
+        """A map as one vector."""
+
+    @abstractmethod
+    def linear(self, name: str, x: Any, channels: int, *, bias: bool) -> Any:
+        """A fully connected layer."""
+
+    @abstractmethod
+    def learned_linear(
+        self, name: str, x: Any, channels: int, factor: int, *, bias: bool, at_conversion: bool
+    ) -> Any:
+        """A classifier that is condensed as one group (CondenseNet, section 4.2)."""
+
+
+def _check_condensing(
+    name: str, what: str, verb: str, x: Any, how: Learned | Reactivation
+) -> None:
+    if x.channels % how.block:
+        raise SpecError(
+            f"`condense_block` (={how.block}) must divide the {what} (={x.channels}), which are kept or"
+            " dropped in blocks; lower it or change the growth rates or the stem"
+        )
+    if kept_channels(x.channels, how.factor, how.block) == 0:
+        raise SpecError(
+            f"`{name}` (={how.factor}) must be at most the {what} (={x.channels})"
+            + (f" in blocks of {how.block}" if how.block > 1 else "")
+            + f": each group {verb} floor({what.split()[0]} / {name}) of them;"
+            " lower it or widen what the layer reads"
+        )
+
+
+# --- The pen that writes operations down ----------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +195,165 @@ class Fragment:
     ops: tuple[Op, ...]
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
+
+
+class Trace(Pen):
+    """Writes operations down in one of the two forms.
+
+    Both forms of a learned layer stand side by side here and nowhere else. The operations that a
+    learned layer ``x`` becomes are named ``x_gather``, ``x_norm``, ``x``, ``x_shuffle``, and
+    ``x_add`` or ``x_scatter``: conversion finds them by these names.
+    """
+
+    def __init__(self, form: Form, shapes: Sequence[Shape]) -> None:
+        self.form = form
+        self.inputs = tuple(Value(f"in{i}", *shape) for i, shape in enumerate(shapes))
+        self.ops: list[Op] = []
+
+    def add(
+        self,
+        op: type[Op],
+        name: str,
+        inputs: Sequence[Value],
+        /,
+        channels: int | None = None,
+        size: int | None = None,
+        **settings: Any,
+    ) -> Value:
+        """One operation with one output, of its first input's shape unless told otherwise."""
+        x = inputs[0]
+        channels = x.channels if channels is None else channels
+        output = Value(name, channels, x.size if size is None else size)
+        self.ops.append(op(name=name, inputs=tuple(inputs), outputs=(output,), **settings))
+        return output
+
+    def conv(
+        self, name: str, x: Value, channels: int, *, kernel: int, stride: int = 1, groups: int = 1
+    ) -> Value:
+        size = (x.size - 1) // stride + 1
+        return self.add(
+            ops.Conv, name, (x,), channels, size, kernel=kernel, stride=stride, groups=groups
+        )
+
+    def norm(self, name: str, x: Value) -> Value:
+        return self.add(ops.Norm, name, (x,))
+
+    def act(self, name: str, x: Value, kind: str) -> Value:
+        return self.add(ops.Activation, name, (x,), kind=kind)
+
+    def learned(self, name: str, x: Value, channels: int, how: Learned, activation: str) -> Value:
+        if self.form == "masked":
+            y = self.norm_act(name, x, activation)
+            return self.add(
+                ops.LearnedConv,
+                name,
+                (y,),
+                channels,
+                kernel=1,
+                groups=how.groups,
+                condense_factor=how.factor,
+                block=how.block,
+            )
+        kept = how.groups * kept_channels(x.channels, how.factor, how.block)
+        y = self.add(ops.Gather, f"{name}_gather", (x,), kept, block=how.block)
+        y = self.norm_act(name, y, activation)
+        y = self.conv(name, y, channels, kernel=1, groups=how.groups)
+        return self.shuffle(f"{name}_shuffle", y, how.groups)
+
+    def sparse(self, x: Value, new: Value, how: Reactivation, activation: str) -> Value:
+        y = self.norm_act("sfr", new, activation) if how.order == "pre" else new
+        if self.form == "masked":
+            y = self.add(
+                ops.LearnedReactivation,
+                "sfr",
+                (y,),
+                x.channels,
+                kernel=how.kernel,
+                groups=how.groups,
+                sparse_factor=how.factor,
+                block=how.block,
+            )
+        else:
+            updates = how.groups * kept_channels(x.channels, how.factor, how.block)
+            y = self.shuffle("sfr_shuffle", y, new.channels // how.groups)
+            y = self.conv("sfr", y, updates, kernel=how.kernel, groups=how.groups)
+            if how.order == "pre":
+                return self.add(ops.IndexAdd, "sfr_add", (x, y), block=how.block)
+            y = self.add(ops.Scatter, "sfr_scatter", (y,), x.channels, block=how.block)
+        if how.order == "post":
+            y = self.norm_act("sfr", y, activation)
+        return self.sum("sfr_add", (x, y))
+
+    def squeeze_excite(
+        self, name: str, x: Value, reduction: int, *, normed: bool = False
+    ) -> Value:
+        return self.add(ops.SqueezeExcite, name, (x,), reduction=reduction, normed=normed)
+
+    def shuffle(self, name: str, x: Value, groups: int) -> Value:
+        if groups in (1, x.channels):
+            return x
+        return self.add(ops.Shuffle, name, (x,), groups=groups)
+
+    def concat(self, name: str, values: Sequence[Value]) -> Value:
+        if len(values) == 1:
+            return values[0]
+        return self.add(ops.Concat, name, values, sum(v.channels for v in values))
+
+    def split(self, name: str, x: Value, channels: Sequence[int]) -> tuple[Value, ...]:
+        if len(channels) == 1:
+            return (x,)
+        outputs = tuple(Value(f"{name}{i}", c, x.size) for i, c in enumerate(channels))
+        self.ops.append(ops.Split(name=name, inputs=(x,), outputs=outputs))
+        return outputs
+
+    def sum(self, name: str, values: Sequence[Value]) -> Value:
+        return values[0] if len(values) == 1 else self.add(ops.Add, name, values)
+
+    def avg_pool(self, name: str, x: Value, *, kernel: int, stride: int) -> Value:
+        size = (x.size - kernel) // stride + 1
+        return self.add(ops.AvgPool, name, (x,), size=size, kernel=kernel, stride=stride)
+
+    def max_pool(self, name: str, x: Value, *, kernel: int, stride: int) -> Value:
+        size = (x.size - 1) // stride + 1
+        return self.add(ops.MaxPool, name, (x,), size=size, kernel=kernel, stride=stride)
+
+    def global_pool(self, name: str, x: Value) -> Value:
+        return self.add(ops.GlobalPool, name, (x,), size=1)
+
+    def flatten(self, name: str, x: Value) -> Value:
+        return self.add(ops.Flatten, name, (x,), x.elements, 1)
+
+    def linear(self, name: str, x: Value, channels: int, *, bias: bool) -> Value:
+        return self.add(ops.Linear, name, (x,), channels, bias=bias)
+
+    def learned_linear(
+        self, name: str, x: Value, channels: int, factor: int, *, bias: bool, at_conversion: bool
+    ) -> Value:
+        if self.form == "masked":
+            return self.add(
+                ops.LearnedLinear,
+                name,
+                (x,),
+                channels,
+                condense_factor=factor,
+                bias=bias,
+                at_conversion=at_conversion,
+            )
+        x = self.add(ops.Gather, f"{name}_gather", (x,), x.channels // factor)
+        return self.linear(name, x, channels, bias=bias)
+
+
+@lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
+def fragment(
+    form: Form, writer: Writer, shapes: tuple[Shape, ...], settings: tuple[Any, ...]
+) -> Fragment:
+    """What a writer writes; each distinct one is expanded once."""
+    trace = Trace(form, shapes)
+    outputs = writer(trace, trace.inputs, *settings)
+    return Fragment(tuple(trace.ops), trace.inputs, outputs)
+
+
+# --- The network as a list of steps ---------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,305 +389,65 @@ class Plan:
         return {name: i for i, step in enumerate(self.steps) for name in step.inputs}
 
 
-class Trace:
-    """Writes operations down; each method returns the value that its operation writes."""
+class Planner(ABC):
+    """Walks through a network step by step; what it makes of a step is its own affair."""
 
-    def __init__(self, form: Form, channels: tuple[int, ...], size: int) -> None:
+    def step(
+        self, name: str, writer: Writer, inputs: Sequence[Any], *settings: Any
+    ) -> tuple[Any, ...]:
+        """One step of the network; returns what it writes.
+
+        Raises:
+            SpecError: the layer cannot exist as described; the message says where it is.
+        """
+        try:
+            return self._step(name, writer, inputs, settings)
+        except SpecError as error:
+            raise SpecError(f"{place(name)}: {error}") from None
+
+    @abstractmethod
+    def _step(
+        self, name: str, writer: Writer, inputs: Sequence[Any], settings: tuple[Any, ...]
+    ) -> tuple[Any, ...]: ...
+
+
+class _Recorder(Planner):
+    """Makes the list of steps."""
+
+    def __init__(self, form: Form) -> None:
         self.form = form
-        self.inputs = tuple(Value(f"in{i}", c, size) for i, c in enumerate(channels))
-        self._ops: list[Op] = []
-
-    def add(
-        self,
-        op: type[Op],
-        name: str,
-        inputs: tuple[Value, ...],
-        /,
-        channels: int | None = None,
-        size: int | None = None,
-        **settings: Any,
-    ) -> Value:
-        """One operation with one output, of its first input's shape unless told otherwise."""
-        x = inputs[0]
-        channels = x.channels if channels is None else channels
-        output = Value(name, channels, x.size if size is None else size)
-        self._ops.append(op(name=name, inputs=inputs, outputs=(output,), **settings))
-        return output
-
-    def conv(
-        self, name: str, x: Value, channels: int, *, kernel: int, stride: int = 1, groups: int = 1
-    ) -> Value:
-        size = (x.size - 1) // stride + 1
-        return self.add(
-            ops.Conv, name, (x,), channels, size, kernel=kernel, stride=stride, groups=groups
-        )
-
-    def norm_act(self, name: str, x: Value, kind: str) -> Value:
-        x = self.add(ops.Norm, f"{name}_norm", (x,))
-        return self.add(ops.Activation, f"{name}_act", (x,), kind=kind)
-
-    def concat(self, name: str, values: tuple[Value, ...]) -> Value:
-        if len(values) == 1:
-            return values[0]
-        return self.add(ops.Concat, name, values, sum(v.channels for v in values))
-
-    def split(self, name: str, x: Value, like: tuple[Value, ...]) -> tuple[Value, ...]:
-        if len(like) == 1:
-            return (x,)
-        outputs = tuple(Value(f"{name}{i}", v.channels, v.size) for i, v in enumerate(like))
-        self._ops.append(ops.Split(name=name, inputs=(x,), outputs=outputs))
-        return outputs
-
-    def fragment(self, *outputs: Value) -> Fragment:
-        return Fragment(tuple(self._ops), self.inputs, outputs)
-
-
-class LayerSettings(NamedTuple):
-    """What one dense layer needs to know of its stage; hashable, the key of the fragment cache."""
-
-    growth_rate: int
-    bottleneck: int
-    groups_1x1: int
-    condense_factor: int
-    groups_3x3: int
-    activation: str
-    se_reduction: int
-    reactivates: bool
-    sparse_factor: int
-    sfr_groups: int
-
-
-def learned_conv(t: Trace, x: Value, s: LayerSettings, channels: int) -> Value:
-    """Norm, activation and learned group convolution 1x1 (CondenseNet, section 3.1)."""
-    if s.condense_factor == 1:
-        return t.conv("reduce", t.norm_act("reduce", x, s.activation), channels, kernel=1)
-    kept = x.channels // s.condense_factor
-    if kept == 0:
-        raise SpecError(
-            f"`condense_factor` (={s.condense_factor}) must be at most the inputs of the layer"
-            f" (={x.channels}): each group keeps floor(inputs / condense_factor) of them;"
-            " lower it or widen what the layer reads"
-        )
-    if t.form == "masked":
-        y = t.norm_act("reduce", x, s.activation)
-        return t.add(
-            ops.LearnedConv,
-            "reduce",
-            (y,),
-            channels,
-            kernel=1,
-            groups=s.groups_1x1,
-            condense_factor=s.condense_factor,
-        )
-    y = t.add(ops.Gather, "reduce_gather", (x,), s.groups_1x1 * kept)
-    y = t.norm_act("reduce", y, s.activation)
-    y = t.conv("reduce", y, channels, kernel=1, groups=s.groups_1x1)
-    return shuffle(t, "reduce_shuffle", y, s.groups_1x1)
-
-
-def reactivate(t: Trace, x: Value, new: Value, s: LayerSettings) -> Value:
-    """``x`` with the increments that the new features give it (CondenseNetV2, section 3.1)."""
-    y = t.norm_act("sfr", new, s.activation)
-    if s.sparse_factor == 1:
-        y = t.conv("sfr", y, x.channels, kernel=1)
-        return t.add(ops.Add, "sfr_add", (x, y))
-    kept = x.channels // s.sparse_factor
-    if kept == 0:
-        raise SpecError(
-            f"`sparse_factor` (={s.sparse_factor}) must be at most the features that the layer"
-            f" updates (={x.channels}): each group updates floor(features / sparse_factor) of"
-            " them; lower it or widen what the layer reads"
-        )
-    if t.form == "masked":
-        y = t.add(
-            ops.LearnedReactivation,
-            "sfr",
-            (y,),
-            x.channels,
-            kernel=1,
-            groups=s.sfr_groups,
-            sparse_factor=s.sparse_factor,
-        )
-        return t.add(ops.Add, "sfr_add", (x, y))
-    y = shuffle(t, "sfr_shuffle", y, new.channels // s.sfr_groups)
-    y = t.conv("sfr", y, s.sfr_groups * kept, kernel=1, groups=s.sfr_groups)
-    return t.add(ops.IndexAdd, "sfr_add", (x, y))
-
-
-def shuffle(t: Trace, name: str, x: Value, groups: int) -> Value:
-    """A channel shuffle, or nothing where it would be the identity."""
-    if groups in (1, x.channels):
-        return x
-    return t.add(ops.Shuffle, name, (x,), groups=groups)
-
-
-@lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
-def dense_layer(
-    form: Form, channels: tuple[int, ...], size: int, s: LayerSettings, merged: bool
-) -> Fragment:
-    """One layer: 1x1 (unless ``bottleneck`` is 0), 3x3, squeeze-excite, reactivation.
-
-    ``channels`` are those of the outputs it fetches. ``merged`` layers write everything they read
-    and the new features as one tensor; others write the updated outputs (if they reactivate) and
-    the new features separately, so that later layers can fetch them one by one.
-    """
-    t = Trace(form, channels, size)
-    x = t.concat("fetch", t.inputs)
-    y = learned_conv(t, x, s, s.bottleneck * s.growth_rate) if s.bottleneck else x
-    y = t.norm_act("conv", y, s.activation)
-    new = t.conv("conv", y, s.growth_rate, kernel=3, groups=s.groups_3x3)
-    if s.se_reduction:
-        new = t.add(ops.SqueezeExcite, "se", (new,), reduction=s.se_reduction)
-    if s.reactivates:
-        x = reactivate(t, x, new, s)
-    if merged:
-        return t.fragment(t.concat("features", (x, new)))
-    updated = t.split("updated", x, t.inputs) if s.reactivates else ()
-    return t.fragment(*updated, new)
-
-
-@lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
-def stem(form: Form, channels: int, size: int, width: int, kernel: int, stride: int) -> Fragment:
-    """One bare convolution, as CondenseNet and SparseNet begin."""
-    t = Trace(form, (channels,), size)
-    return t.fragment(t.conv("conv", t.inputs[0], width, kernel=kernel, stride=stride))
-
-
-@lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
-def transition(form: Form, channels: tuple[int, ...], size: int, spec: TransitionSpec) -> Fragment:
-    """Halves the resolution: pooling alone, or norm, ReLU, 1x1 convolution and pooling."""
-    t = Trace(form, channels, size)
-    x = t.concat("fetch", t.inputs)
-    if spec.kind == "conv":
-        x = t.norm_act("reduce", x, "relu")
-        # The small term keeps 100 * 0.29 = 28.999... at 29.
-        channels_out = int(x.channels * spec.compression + 1e-6)
-        if channels_out == 0:
-            raise SpecError(
-                f"`compression` (={spec.compression}) leaves none of {x.channels} channels in a"
-                " transition; raise it"
-            )
-        x = t.conv("reduce", x, channels_out, kernel=1)
-    return t.fragment(t.add(ops.AvgPool, "pool", (x,), size=x.size // 2, kernel=2))
-
-
-@lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
-def head(
-    form: Form, channels: tuple[int, ...], size: int, spec: HeadSpec, classes: int
-) -> Fragment:
-    """Norm, ReLU, global pooling, squeeze-excite, hidden layer, classifier."""
-    t = Trace(form, channels, size)
-    x = t.norm_act("final", t.concat("fetch", t.inputs), "relu")
-    x = t.add(ops.GlobalPool, "pool", (x,), size=1)
-    if spec.se_reduction > x.channels:
-        raise SpecError(
-            f"`se_reduction` (={spec.se_reduction}) of the head must be at most its channels"
-            f" (={x.channels}): the hidden layer would be empty"
-        )
-    if spec.se_reduction:
-        x = t.add(ops.SqueezeExcite, "se", (x,), reduction=spec.se_reduction)
-    if spec.features:
-        x = t.add(ops.Linear, "features", (x,), spec.features)
-        x = t.add(ops.Activation, "features_act", (x,), kind=spec.activation)
-    return t.fragment(classifier(t, x, spec.condense_factor, classes))
-
-
-def classifier(t: Trace, x: Value, condense_factor: int, classes: int) -> Value:
-    """The last linear layer, condensed as one group (CondenseNet, section 4.2)."""
-    if condense_factor == 1:
-        return t.add(ops.Linear, "classifier", (x,), classes)
-    if condense_factor > x.channels:
-        raise SpecError(
-            f"`condense_factor` (={condense_factor}) of the head must be at most the inputs of"
-            f" the classifier (={x.channels}): it keeps floor(inputs / condense_factor) of them"
-        )
-    if t.form == "masked":
-        return t.add(
-            ops.LearnedLinear, "classifier", (x,), classes, condense_factor=condense_factor
-        )
-    x = t.add(ops.Gather, "classifier_gather", (x,), x.channels // condense_factor)
-    return t.add(ops.Linear, "classifier", (x,), classes)
-
-
-class _Planner:
-    """Strings fragments together; keeps the shapes of the values between them."""
-
-    def __init__(self, form: Form, source: Value) -> None:
-        self.form = form
-        self.source = source
         self.steps: list[Step] = []
 
-    def add(self, name: str, fragment: Fragment, inputs: list[Value]) -> list[Value]:
-        several = len(fragment.outputs) > 1
-        outputs = [
+    def _step(
+        self, name: str, writer: Writer, inputs: Sequence[Value], settings: tuple[Any, ...]
+    ) -> tuple[Value, ...]:
+        shapes = tuple(Shape(v.channels, v.size) for v in inputs)
+        with_ops = fragment(self.form, writer, shapes, settings)
+        several = len(with_ops.outputs) > 1
+        outputs = tuple(
             Value(f"{name}:{i}" if several else name, v.channels, v.size)
-            for i, v in enumerate(fragment.outputs)
-        ]
+            for i, v in enumerate(with_ops.outputs)
+        )
         self.steps.append(
             Step(
                 name=name,
-                fragment=fragment,
+                fragment=with_ops,
                 inputs=tuple(v.name for v in inputs),
                 outputs=tuple(v.name for v in outputs),
             )
         )
         return outputs
 
-    def stage(self, number: int, spec: StageSpec, entries: list[Value]) -> list[Value]:
-        """The layers of a stage; returns the outputs that whatever follows it fetches."""
-        merged = spec.fetch == "dense"
-        size = entries[0].size
-        for layer in range(spec.depth):
-            positions = (0,) if merged else fetched(len(entries), spec.fetch, spec.fetch_base)
-            inputs = [entries[p] for p in positions]
-            try:
-                fragment = dense_layer(
-                    self.form,
-                    tuple(v.channels for v in inputs),
-                    size,
-                    spec.layer_settings[layer],
-                    merged,
-                )
-            except SpecError as error:
-                raise SpecError(f"stage {number}, layer {layer + 1}: {error}") from None
-            *updated, new = self.add(f"stage{number}_layer{layer + 1}", fragment, inputs)
-            if merged:
-                entries = [new]
-                continue
-            for position, value in zip(positions, updated, strict=False):
-                entries[position] = value
-            entries.append(new)
-        if merged:
-            return entries
-        return [entries[p] for p in fetched(len(entries), spec.fetch, spec.fetch_base)]
-
 
 def expand(spec: NetworkSpec, form: Form) -> Plan:
-    """The plan of a network in one of its two forms.
-
-    Raises:
-        SpecError: a layer cannot exist as described (too few channels to condense, no pixels
-            left); the message names stage and layer.
-    """
+    """The plan of a network in one of its two forms."""
+    recorder = _Recorder(form)
     source = Value("image", spec.image_channels, spec.image_size)
-    p = _Planner(form, source)
-    first = stem(
-        form, source.channels, source.size, spec.stem.channels, spec.stem.kernel, spec.stem.stride
-    )
-    entries = p.add("stem", first, [source])
-    for number, stage in enumerate(spec.stages, start=1):
-        if number > 1:
-            size = entries[0].size
-            if size < 2:
-                raise SpecError(
-                    f"`image_size` (={spec.image_size}) leaves {size}x{size} pixels before stage"
-                    f" {number}, too few to halve; raise it or use fewer stages"
-                )
-            channels = tuple(v.channels for v in entries)
-            halving = transition(form, channels, size, spec.transition)
-            entries = p.add(f"transition{number - 1}", halving, entries)
-        entries = p.stage(number, stage, entries)
-    channels = tuple(v.channels for v in entries)
-    last = head(form, channels, entries[0].size, spec.head, spec.classes)
-    p.add("head", last, entries)
-    return Plan(form=form, input=source, steps=tuple(p.steps))
+    spec.write(recorder, source)
+    return Plan(form=form, input=source, steps=tuple(recorder.steps))
+
+
+def place(step_name: str) -> str:
+    """Where in the network a step is, in words: ``stage 2, layer 3``."""
+    words = re.sub(r"([a-z])([0-9])", r"\1 \2", step_name)
+    return words.replace("_", ", ")

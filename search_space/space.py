@@ -13,23 +13,21 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
+from search_space.dense_block import DenseStage, sfr_layers
 from search_space.errors import SpecError, UnknownName
-from search_space.spec import (
-    HeadSpec,
-    NetworkSpec,
-    StageSpec,
-    StemSpec,
-    TransitionSpec,
-    check_whole,
-    sfr_layers,
-)
+from search_space.parts import HeadSpec, StemSpec, TransitionSpec
+from search_space.rules import check_whole
+from search_space.spec import NetworkSpec
+
+_dense_stage = lru_cache(maxsize=100_000)(DenseStage)
+"""Stages are values: a search makes the same ones over and over."""
 
 Choice = int | str
 Choices = dict[str, Choice]
@@ -56,11 +54,11 @@ class SearchSpace:
     tuple for all stages or for the network. Per stage vary depth, growth rate, groups (G of the
     1x1, the 3x3 and the reactivation), condense factor C, sparse factor S, SFR placement and
     fetch rule (``dense`` or ``exponential-c``); per network the transition (``pool`` or
-    ``conv-0.5``), the head and from which stage (1-based, 0 for nowhere) squeeze-excite and
+    ``conv-0.5``), the block of channels that learned layers keep or drop together, the head and from which stage (1-based, 0 for nowhere) squeeze-excite and
     hard-swish are used.
 
     Groups that do not divide a stage's growth rate give way to the largest choice below that
-    does. What is left of combinations that are no network (a layer would have fewer features to
+    does; so do blocks that do not divide what a stage reads. What is left of combinations that are no network (a layer would have fewer features to
     read than it condenses by) is refused by ``decode``.
 
     Raises:
@@ -80,6 +78,7 @@ class SearchSpace:
     sfr: tuple[str, ...] = ("none", "all", "last-1", "last-2", "last-4", "every-2", "every-3")
     fetches: tuple[str, ...] = (DENSE, "exponential-2", "exponential-3", "exponential-4")
     transitions: tuple[str, ...] = (POOL, "conv-0.5")
+    blocks: tuple[int, ...] = (1, 2, 4, 8)
     head_features: tuple[int, ...] = (0,)
     classifier_condense_factors: tuple[int, ...] = (1,)
     se_from_stages: tuple[int, ...] = (0,)
@@ -130,6 +129,7 @@ class SearchSpace:
             ]
         rows += [
             ("transition", self.transitions, False),
+            ("block", self.blocks, True),
             ("head_features", self.head_features, True),
             ("classifier_condense_factor", self.classifier_condense_factors, True),
             ("se_from_stage", self.se_from_stages, False),
@@ -168,7 +168,7 @@ class SearchSpace:
             ),
         )
 
-    def _stage(self, number: int, c: Mapping[str, Any]) -> StageSpec:
+    def _stage(self, number: int, c: Mapping[str, Any]) -> DenseStage:
         stage = f"stage{number}_"
         growth_rate = c[stage + "growth_rate"]
         groups = max(
@@ -176,7 +176,7 @@ class SearchSpace:
         )
         fetch, _, base = c[stage + "fetch"].partition("-")
         se_from, hs_from = c["se_from_stage"], c["hard_swish_from_stage"]
-        return StageSpec(
+        return _dense_stage(
             depth=c[stage + "depth"],
             growth_rate=growth_rate,
             groups_1x1=groups,
@@ -187,9 +187,26 @@ class SearchSpace:
             sfr_groups=groups,
             fetch=fetch,
             fetch_base=int(base or 2),
+            condense_block=self._block(number, c),
             # Reduction 1 inside the layers, as in CondenseNetV2's code.
             se_reduction=1 if 0 < se_from <= number else 0,
             activation="hard_swish" if 0 < hs_from <= number else "relu",
+        )
+
+    def _block(self, number: int, c: Mapping[str, Any]) -> int:
+        """The largest choice, up to the one made, that whatever the stage reads is made of, and
+        that leaves as many blocks as learned layers condense by."""
+        widths = [c[f"stage{i}_growth_rate"] for i in range(1, number + 1)]
+        # The stem has twice the first growth rate; a transition may halve what it reads.
+        halvings = 0 if c["transition"] == POOL else number - 1
+        common = math.gcd(*widths) >> halvings
+        narrowest = 2 * widths[0] if number == 1 else min(widths) >> halvings
+        stage = f"stage{number}_"
+        factor = max(c[stage + "condense_factor"], c[stage + "sparse_factor"])
+        return max(
+            b
+            for b in {1, *self.blocks}
+            if b == 1 or (b <= c["block"] and common % b == 0 and b * factor <= narrowest)
         )
 
     def encode(self, spec: NetworkSpec) -> Choices:
@@ -220,6 +237,7 @@ class SearchSpace:
         t = canonical.transition
         found |= {
             "transition": POOL if t.kind == POOL else f"{t.kind}-{t.compression:g}",
+            "block": max(s.condense_block for s in canonical.stages),
             "head_features": canonical.head.features,
             "classifier_condense_factor": canonical.head.condense_factor,
             "se_from_stage": _first(s.se_reduction > 0 for s in canonical.stages),
@@ -234,7 +252,7 @@ class SearchSpace:
             raise SpecError(f"the network {canonical.id} is not in the space {self.name}{reason}")
         return choices
 
-    def _rewritten(self, number: int, stage: StageSpec, choices: Choices) -> Choices:
+    def _rewritten(self, number: int, stage: DenseStage, choices: Choices) -> Choices:
         """Another way of writing a stage where the plainest is not among the choices: any S where
         nothing reactivates, or every-4 of 5 layers for last-2 of which one has an effect."""
         names = [f"stage{number}_{part}" for part in ("sparse_factor", "sfr", "fetch")]
@@ -336,6 +354,7 @@ _RULES: dict[str, Rule] = {
     "sparse_factors": _WHOLE,
     "sfr": ("none, all, last-N or every-N", _is_placement),
     "fetches": ("dense or exponential-C with C at least 2", _is_fetch),
+    "blocks": _WHOLE,
     "transitions": ("pool or conv-X with X in (0, 1], such as conv-0.5", _is_transition),
     "head_features": _at_least(0),
     "classifier_condense_factors": _WHOLE,

@@ -107,7 +107,7 @@ except ImportError:
 class A:
     import yaml
 def f():
-    from search_space.spec import StageSpec
+    from search_space.spec import DenseStage
 """
     at_import = {"typing", "numpy", "results.trial", "results", "searchers.base", "optuna", "yaml"}
     assert imported(source, "searchers", at_import=True) == at_import

@@ -7,7 +7,7 @@ import pytest
 from latency_models.kernels import Kernel, conv_kind, features, kernels, network_kernels
 from search_space.ops import Shuffle
 from search_space.plan import Trace
-from search_space.spec import HeadSpec, NetworkSpec, StageSpec, StemSpec
+from search_space.spec import HeadSpec, NetworkSpec, DenseStage, StemSpec
 from search_space.zoo import ZOO
 
 
@@ -17,7 +17,7 @@ def tiny(**changes: object) -> NetworkSpec:
         image_size=8,
         classes=10,
         stem=StemSpec(channels=8),
-        stages=(StageSpec(**(stage | changes)),),
+        stages=(DenseStage(**(stage | changes)),),
     )
 
 

@@ -10,12 +10,12 @@ from latency_models import DEVICES, Device, device, predict, predict_on
 from latency_models.kernels import network_kernels
 from latency_models.predict import DEFAULT_DEVICE, GUESS_FACTOR, kernel_ms
 from search_space.errors import UnknownName
-from search_space.spec import NetworkSpec, StageSpec, StemSpec
+from search_space.spec import NetworkSpec, DenseStage, StemSpec
 from search_space.zoo import ZOO
 
 
 def network(depth: int = 2, **changes: object) -> NetworkSpec:
-    stage = StageSpec(depth=depth, growth_rate=8, **changes)
+    stage = DenseStage(depth=depth, growth_rate=8, **changes)
     return NetworkSpec(image_size=64, classes=10, stem=StemSpec(channels=16), stages=(stage,) * 2)
 
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from search_space import HeadSpec, NetworkSpec, StageSpec, StemSpec, TransitionSpec
+from search_space import HeadSpec, NetworkSpec, DenseStage, StemSpec, TransitionSpec
 
 
 def network(
-    *stages: StageSpec,
+    *stages: DenseStage,
     stem: int = 12,
     classes: int = 6,
     transition: TransitionSpec | None = None,
@@ -26,9 +26,9 @@ def network(
     )
 
 
-def condensed(groups: int, factor: int, *, depth: int = 2, **more: object) -> StageSpec:
+def condensed(groups: int, factor: int, *, depth: int = 2, **more: object) -> DenseStage:
     """Learned 1x1 convolutions: G = ``groups``, C = ``factor``."""
-    return StageSpec(
+    return DenseStage(
         depth=depth,
         growth_rate=8,
         groups_1x1=groups,
@@ -38,7 +38,7 @@ def condensed(groups: int, factor: int, *, depth: int = 2, **more: object) -> St
     )
 
 
-def reactivating(groups: int, factor: int, **more: object) -> StageSpec:
+def reactivating(groups: int, factor: int, **more: object) -> DenseStage:
     """The same with G = C = 4 and reactivations of ``groups`` groups and S = ``factor``."""
     return condensed(
         4,
@@ -105,10 +105,10 @@ VARIANTS: dict[str, NetworkSpec] = {
     ),
     "base 2, last-2": network(reactivating(2, 4, depth=5, sfr="last-2", fetch="exponential")),
     # Nothing learned.
-    "dense 1x1": network(StageSpec(depth=2, growth_rate=4)),
-    "no bottleneck": network(StageSpec(depth=2, growth_rate=4, bottleneck=0)),
+    "dense 1x1": network(DenseStage(depth=2, growth_rate=4)),
+    "no bottleneck": network(DenseStage(depth=2, growth_rate=4, bottleneck=0)),
     "no bottleneck, base 2, reactivating": network(
-        StageSpec(
+        DenseStage(
             depth=4,
             growth_rate=4,
             bottleneck=0,

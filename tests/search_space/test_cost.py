@@ -13,7 +13,7 @@ from search_space import (
     ZOO,
     HeadSpec,
     NetworkSpec,
-    StageSpec,
+    DenseStage,
     StemSpec,
     UnknownName,
     build,
@@ -89,7 +89,7 @@ def test_condensenet_50() -> None:
 def test_condensenetv2_on_cifar() -> None:
     # The authors' layers in stages of 12; their paper's CIFAR skeleton, which they never released.
     stages = tuple(
-        StageSpec(
+        DenseStage(
             depth=12,
             growth_rate=growth_rate,
             groups_1x1=4,
@@ -109,7 +109,7 @@ def test_condensenetv2_on_cifar() -> None:
 
 # --- A network by hand ------------------------------------------------------------------------
 
-LAYER = StageSpec(
+LAYER = DenseStage(
     depth=1,
     growth_rate=6,
     bottleneck=1,
@@ -174,7 +174,7 @@ def test_peak_activation_of_a_dense_network() -> None:
         classes=2,
         image_channels=1,
         stem=StemSpec(channels=2),
-        stages=(StageSpec(depth=1, growth_rate=1, bottleneck=0),),
+        stages=(DenseStage(depth=1, growth_rate=1, bottleneck=0),),
     )
     # Head: its 3 channels, their norm and the ReLU of that, 4 x 4 each, 4 bytes.
     assert cost(spec).peak_activation_mb == pytest.approx(3 * 3 * 16 * 4 / 1e6)
@@ -186,7 +186,7 @@ def test_peak_activation_counts_what_waits_for_a_later_layer() -> None:
         classes=2,
         image_channels=1,
         stem=StemSpec(channels=3),
-        stages=(StageSpec(depth=2, growth_rate=2, fetch="exponential", fetch_base=3),),
+        stages=(DenseStage(depth=2, growth_rate=2, fetch="exponential", fetch_base=3),),
     )
     # Layer 2 reads layer 1's 2 channels, norms 8 inner ones and activates them, while the stem's
     # 3 wait for the head.
@@ -301,7 +301,7 @@ def test_pricing_does_not_import_torch() -> None:
 
 def test_a_gather_counts_what_it_writes() -> None:
     """Eight groups of half of 16 inputs: four times the 16 x 8 x 8 elements that it reads."""
-    stage = StageSpec(depth=1, growth_rate=8, groups_1x1=8, condense_factor=2)
+    stage = DenseStage(depth=1, growth_rate=8, groups_1x1=8, condense_factor=2)
     spec = NetworkSpec(image_size=8, classes=4, stem=StemSpec(channels=16), stages=(stage,))
     shuffled = 4 * 8 * 8 * 8
     assert cost(spec).gather_elements == 8 * 8 * 8 * 8 + shuffled
@@ -309,7 +309,7 @@ def test_a_gather_counts_what_it_writes() -> None:
 
 def test_a_placement_without_layers_counts_as_none() -> None:
     def net(sfr: str) -> NetworkSpec:
-        stage = StageSpec(depth=2, growth_rate=8, groups_1x1=2, condense_factor=2, sfr=sfr)
+        stage = DenseStage(depth=2, growth_rate=8, groups_1x1=2, condense_factor=2, sfr=sfr)
         return NetworkSpec(image_size=8, classes=4, stem=StemSpec(channels=16), stages=(stage,))
 
     assert cost(net("every-9")) == cost(net("none"))

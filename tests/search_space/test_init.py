@@ -14,7 +14,7 @@ def test_the_public_names_exist_and_are_listed_in_order() -> None:
 def test_the_public_names_are_these() -> None:
     assert set(search_space.__all__) == {
         # What a network is.
-        *("NetworkSpec", "StageSpec", "StemSpec", "TransitionSpec", "HeadSpec", "ZOO", "zoo"),
+        *("NetworkSpec", "DenseStage", "StemSpec", "TransitionSpec", "HeadSpec", "ZOO", "zoo"),
         # What may vary.
         *("SearchSpace", "Dimension", "SPACES", "space"),
         # What it costs.

@@ -66,7 +66,7 @@ SAMPLES: dict[type[Op], Op] = {
         ops.Add(name="o", inputs=(X, X), outputs=(X,)),
         ops.Concat(name="o", inputs=(X, Value("y", 2, 4)), outputs=(Value("z", 8, 4),)),
         ops.Split(name="o", inputs=(X,), outputs=(Value("y", 2, 4), Value("z", 4, 4))),
-        ops.AvgPool(name="o", inputs=(X,), outputs=(Value("y", 6, 2),), kernel=2),
+        ops.AvgPool(name="o", inputs=(X,), outputs=(Value("y", 6, 2),), kernel=2, stride=2),
         ops.GlobalPool(name="o", inputs=(X,), outputs=(VECTOR,)),
     )
 }

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from search_space import ZOO, HeadSpec, NetworkSpec, StageSpec, StemSpec, build
+from search_space import ZOO, HeadSpec, NetworkSpec, DenseStage, StemSpec, build
 from search_space.modules import Gather, IndexAdd, LearnedClassifier, LearnedLayer
 from search_space.network import Network, check_conversion
 
@@ -226,7 +226,7 @@ def test_an_exponential_reactivating_network_by_hand() -> None:
         classes=3,
         stem=StemSpec(channels=6),
         stages=(
-            StageSpec(
+            DenseStage(
                 depth=4,
                 growth_rate=4,
                 bottleneck=2,
@@ -304,7 +304,7 @@ def test_images_of_any_number_of_channels(form: str) -> None:
         classes=7,
         image_channels=1,
         stem=StemSpec(channels=4, kernel=5, stride=2),
-        stages=(StageSpec(depth=1, growth_rate=4),),
+        stages=(DenseStage(depth=1, growth_rate=4),),
         head=HeadSpec(se_reduction=2),
     )
     assert build(spec, form)(images(spec, 3)).shape == (3, 7)

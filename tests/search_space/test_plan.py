@@ -2,11 +2,11 @@
 
 import pytest
 
-from search_space import ZOO, NetworkSpec, StageSpec, StemSpec, TransitionSpec, ops
+from search_space import ZOO, NetworkSpec, DenseStage, StemSpec, TransitionSpec, ops
 from search_space.plan import Form, Fragment, Plan
 
 
-def network(*stages: StageSpec, transition: TransitionSpec | None = None) -> NetworkSpec:
+def network(*stages: DenseStage, transition: TransitionSpec | None = None) -> NetworkSpec:
     return NetworkSpec(
         image_size=8,
         classes=10,
@@ -16,8 +16,8 @@ def network(*stages: StageSpec, transition: TransitionSpec | None = None) -> Net
     )
 
 
-V1 = StageSpec(depth=1, growth_rate=4, bottleneck=2, groups_1x1=4, condense_factor=3, groups_3x3=2)
-V2 = StageSpec(
+V1 = DenseStage(depth=1, growth_rate=4, bottleneck=2, groups_1x1=4, condense_factor=3, groups_3x3=2)
+V2 = DenseStage(
     depth=1,
     growth_rate=4,
     bottleneck=2,
@@ -109,7 +109,7 @@ def test_activations_are_those_of_the_stage() -> None:
 
 
 def test_a_layer_without_bottleneck_convolves_what_it_reads() -> None:
-    stage = StageSpec(depth=1, growth_rate=4, bottleneck=0)
+    stage = DenseStage(depth=1, growth_rate=4, bottleneck=0)
     assert rows(network(stage), "condensed") == [
         ("conv_norm", "Norm", 6),
         ("conv_act", "Activation", 6),
@@ -120,7 +120,7 @@ def test_a_layer_without_bottleneck_convolves_what_it_reads() -> None:
 
 @pytest.mark.parametrize("form", ["masked", "condensed"])
 def test_a_layer_that_condenses_nothing_is_dense_in_both_forms(form: Form) -> None:
-    stage = StageSpec(depth=1, growth_rate=4, bottleneck=2, groups_1x1=4, sfr="all", sfr_groups=4)
+    stage = DenseStage(depth=1, growth_rate=4, bottleneck=2, groups_1x1=4, sfr="all", sfr_groups=4)
     assert rows(network(stage), form) == [
         ("reduce_norm", "Norm", 6),
         ("reduce_act", "Activation", 6),
@@ -137,7 +137,7 @@ def test_a_layer_that_condenses_nothing_is_dense_in_both_forms(form: Form) -> No
 
 
 def test_one_group_needs_no_shuffle() -> None:
-    stage = StageSpec(depth=1, growth_rate=4, condense_factor=2, sfr="all", sparse_factor=2)
+    stage = DenseStage(depth=1, growth_rate=4, condense_factor=2, sfr="all", sparse_factor=2)
     names = [row[1] for row in rows(network(stage), "condensed")]
     assert "Gather" in names
     assert "IndexAdd" in names
@@ -175,7 +175,7 @@ def test_a_compression_keeps_whole_products_whole() -> None:
         image_size=8,
         classes=10,
         stem=StemSpec(channels=96),
-        stages=(StageSpec(depth=1, growth_rate=4),) * 2,
+        stages=(DenseStage(depth=1, growth_rate=4),) * 2,
         transition=TransitionSpec(kind="conv", compression=0.29),
     )
     assert fragment(spec, "condensed", "transition1").outputs[0].channels == 29
@@ -187,7 +187,7 @@ def reads(plan: Plan) -> dict[str, tuple[str, ...]]:
 
 @pytest.mark.parametrize("form", ["masked", "condensed"])
 def test_an_exponential_stage_reads_at_powers_of_two(form: Form) -> None:
-    stage = StageSpec(depth=4, growth_rate=4, fetch="exponential")
+    stage = DenseStage(depth=4, growth_rate=4, fetch="exponential")
     one, two, three, four = (f"stage1_layer{i}" for i in range(1, 5))
     assert reads(network(stage).plan(form)) == {
         "stem": ("image",),
@@ -201,7 +201,7 @@ def test_an_exponential_stage_reads_at_powers_of_two(form: Form) -> None:
 
 
 def test_an_exponential_stage_starts_anew_behind_a_transition() -> None:
-    stage = StageSpec(depth=2, growth_rate=4, fetch="exponential", fetch_base=3)
+    stage = DenseStage(depth=2, growth_rate=4, fetch="exponential", fetch_base=3)
     assert reads(network(stage, stage).plan("masked")) == {
         "stem": ("image",),
         "stage1_layer1": ("stem",),
@@ -215,7 +215,7 @@ def test_an_exponential_stage_starts_anew_behind_a_transition() -> None:
 
 @pytest.mark.parametrize("form", ["masked", "condensed"])
 def test_reactivation_updates_what_was_fetched_and_later_readers_see_it(form: Form) -> None:
-    stage = StageSpec(depth=4, growth_rate=4, fetch="exponential", sfr="all", sparse_factor=2)
+    stage = DenseStage(depth=4, growth_rate=4, fetch="exponential", sfr="all", sparse_factor=2)
     plan = network(stage).plan(form)
     # A layer writes one update per output that it fetched, oldest first, and the new features.
     assert {step.name: step.outputs for step in plan.steps if step.name.startswith("stage1")} == {
@@ -247,7 +247,7 @@ def test_reactivation_updates_what_was_fetched_and_later_readers_see_it(form: Fo
 
 
 def test_layers_that_do_not_reactivate_leave_outputs_as_they_are() -> None:
-    stage = StageSpec(depth=2, growth_rate=4, fetch="exponential", sfr="last-1", sparse_factor=2)
+    stage = DenseStage(depth=2, growth_rate=4, fetch="exponential", sfr="last-1", sparse_factor=2)
     plan = network(stage).plan("masked")
     assert reads(plan)["stage1_layer2"] == ("stem", "stage1_layer1")
     # Of outputs 0, 1, 2 the head fetches 1 and 2.
@@ -272,7 +272,7 @@ def test_every_value_is_written_before_it_is_read(variant: NetworkSpec, form: Fo
 
 
 def test_the_last_reader_is_the_last() -> None:
-    plan = network(StageSpec(depth=4, growth_rate=4, fetch="exponential")).plan("masked")
+    plan = network(DenseStage(depth=4, growth_rate=4, fetch="exponential")).plan("masked")
     last = plan.last_reader()
     assert plan.steps[last["stem"]].name == "stage1_layer4"
     assert plan.steps[last["stage1_layer2"]].name == "stage1_layer4"
@@ -290,7 +290,7 @@ def test_both_forms_take_the_same_steps(name: str) -> None:
 
 
 def test_equal_layers_share_a_fragment_and_a_plan_is_made_once() -> None:
-    stage = StageSpec(depth=2, growth_rate=4)
+    stage = DenseStage(depth=2, growth_rate=4)
     assert fragment(network(stage), "masked") is fragment(network(stage), "masked")
     spec = network(stage)
     assert spec.plan("masked") is spec.plan("masked")

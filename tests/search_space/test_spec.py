@@ -17,7 +17,7 @@ from search_space import (
     NetworkSpec,
     SearchSpace,
     SpecError,
-    StageSpec,
+    DenseStage,
     StemSpec,
     TransitionSpec,
 )
@@ -27,9 +27,9 @@ from search_space.spec import sfr_layers
 STAGE: dict[str, Any] = {"depth": 4, "growth_rate": 8}
 
 
-def network(*stages: StageSpec, **changes: Any) -> NetworkSpec:
+def network(*stages: DenseStage, **changes: Any) -> NetworkSpec:
     fields: dict[str, Any] = {"image_size": 8, "classes": 10, "stem": StemSpec(channels=16)}
-    return NetworkSpec(stages=stages or (StageSpec(**STAGE),), **{**fields, **changes})
+    return NetworkSpec(stages=stages or (DenseStage(**STAGE),), **{**fields, **changes})
 
 
 # --- Written forms ----------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def test_any_network_of_a_space_survives_writing(name: str, data: st.DataObject)
 
 
 def stage(**changes: Any) -> NetworkSpec:
-    return network(StageSpec(**{**STAGE, **changes}))
+    return network(DenseStage(**{**STAGE, **changes}))
 
 
 SFR: dict[str, Any] = {"sfr": "all", "sparse_factor": 2, "sfr_groups": 2}
@@ -167,8 +167,8 @@ DIFFERENT: dict[str, NetworkSpec] = {
     "stem channels": network(stem=StemSpec(channels=8)),
     "stem kernel": network(stem=StemSpec(channels=16, kernel=5)),
     "stem stride": network(stem=StemSpec(channels=16, stride=2)),
-    "two stages": network(StageSpec(**STAGE), StageSpec(**STAGE)),
-    "conv": network(StageSpec(**STAGE), StageSpec(**STAGE), transition=TransitionSpec(kind="conv")),
+    "two stages": network(DenseStage(**STAGE), DenseStage(**STAGE)),
+    "conv": network(DenseStage(**STAGE), DenseStage(**STAGE), transition=TransitionSpec(kind="conv")),
     "head se": network(head=HeadSpec(se_reduction=4)),
     "head features": network(head=HeadSpec(features=20)),
     "head activation": network(head=HeadSpec(features=20, activation="relu")),
@@ -281,7 +281,7 @@ def test_a_bad_stage_is_named_by_field_value_and_rule(
     changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SpecError) as error:
-        StageSpec(**{**STAGE, **changes})
+        DenseStage(**{**STAGE, **changes})
     assert str(error.value).startswith(message)
 
 
@@ -383,7 +383,7 @@ def test_the_rules_let_the_limits_pass() -> None:
     last = STAGE | {"condense_factor": 16, "sfr": "all", "sparse_factor": 16}
     assert NetworkSpec.from_dict({**DATA, "stages": [last]}).stages[0].condense_factor == 16
     assert NetworkSpec.from_dict({**DATA, "image_size": 4, "stages": THREE}).image_size == 4
-    assert StageSpec(**STAGE, se_reduction=8).se_reduction == 8
+    assert DenseStage(**STAGE, se_reduction=8).se_reduction == 8
 
 
 @pytest.mark.parametrize("data", [None, 3, "text", [], [1], {1: 2}])
@@ -445,7 +445,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_updates_that_nobody_reads_are_not_made() -> None:
     """Under base 3 the stage's output reads positions 1 and 3 of four, the last layer 0 and 2."""
-    stage = StageSpec(
+    stage = DenseStage(
         depth=3, growth_rate=4, sfr="all", sparse_factor=2, fetch="exponential", fetch_base=3
     )
     assert stage.reactivating_layers == frozenset({0, 1})
@@ -462,7 +462,7 @@ def test_updates_that_nobody_reads_are_not_made() -> None:
 )
 def test_writings_that_change_nothing_share_an_id(one: dict, other: dict) -> None:
     def net(changes: dict) -> NetworkSpec:
-        stage = StageSpec(depth=5, growth_rate=8, sparse_factor=2, **changes)
+        stage = DenseStage(depth=5, growth_rate=8, sparse_factor=2, **changes)
         return NetworkSpec(image_size=8, classes=4, stem=StemSpec(channels=8), stages=(stage,))
 
     assert net(one).id == net(other).id
@@ -474,7 +474,7 @@ def test_writings_that_change_nothing_share_an_id(one: dict, other: dict) -> Non
         ({"head": HeadSpec(se_reduction=50)}, "`se_reduction` (=50) of the head"),
         ({"head": HeadSpec(condense_factor=50)}, "`condense_factor` (=50) of the head"),
         ({"stages": 3}, "`stages` must hold at least one stage"),
-        ({"stages": (3,)}, "stage 1 (=3) must be a StageSpec"),
+        ({"stages": (3,)}, "stage 1 (=3) must be a DenseStage"),
         ({"stem": {"channels": 8}}, "`stem` (={'channels': 8}) must be a StemSpec"),
         (
             {"transition": TransitionSpec(kind="conv", compression=0.01)},
@@ -483,7 +483,7 @@ def test_writings_that_change_nothing_share_an_id(one: dict, other: dict) -> Non
     ],
 )
 def test_parts_that_leave_nothing_are_refused(changes: dict, message: str) -> None:
-    stage = StageSpec(depth=1, growth_rate=4)
+    stage = DenseStage(depth=1, growth_rate=4)
     fields = {
         "image_size": 8,
         "classes": 4,
@@ -498,7 +498,7 @@ def test_parts_that_leave_nothing_are_refused(changes: dict, message: str) -> No
 @pytest.mark.parametrize("placement", ["last-" + "9" * 5000, "last-\u0663", "every-", "last-0"])
 def test_odd_placements_are_refused(placement: str) -> None:
     with pytest.raises(SpecError, match="must be none, all, last-N"):
-        StageSpec(depth=1, growth_rate=4, sfr=placement)
+        DenseStage(depth=1, growth_rate=4, sfr=placement)
 
 
 def test_nesting_without_end_is_refused() -> None:

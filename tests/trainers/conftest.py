@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from search_space import HeadSpec, NetworkSpec, StageSpec, StemSpec
+from search_space import HeadSpec, NetworkSpec, DenseStage, StemSpec
 from trainers.data import DataSplits, Part, load_data
 
 
@@ -41,7 +41,7 @@ def few(digits: DataSplits) -> DataSplits:
     )
 
 
-STAGE = StageSpec(
+STAGE = DenseStage(
     depth=2,
     growth_rate=8,
     groups_1x1=4,

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from results.trial import Score
-from search_space import HeadSpec, NetworkSpec, StageSpec, StemSpec, UserError
+from search_space import HeadSpec, NetworkSpec, DenseStage, StemSpec, UserError
 from search_space.network import Network
 from trainers import proxy
 from trainers.data import DataSplits, Part, load_data
@@ -200,7 +200,7 @@ def test_memory_that_does_not_suffice_fails_one_candidate(
 
 def test_a_last_batch_of_one_image_can_be_trained_on(few: DataSplits) -> None:
     # Four stages leave 1 x 1 pixels of the 8 x 8; 96 images are one more than 5 batches of 19.
-    stage = StageSpec(depth=1, growth_rate=4)
+    stage = DenseStage(depth=1, growth_rate=4)
     deep = NetworkSpec(image_size=8, classes=10, stem=StemSpec(channels=8), stages=(stage,) * 4)
     config = dataclasses.replace(QUICK, batch_size=19)
     assert 0 <= train_proxy(deep, few, config, seed=0).accuracy <= 1
@@ -323,7 +323,7 @@ def test_evaluating_changes_no_statistics(counted: Part) -> None:
 
 
 def test_a_head_that_condenses_is_trained_too(few: DataSplits) -> None:
-    stage = StageSpec(depth=1, growth_rate=4)
+    stage = DenseStage(depth=1, growth_rate=4)
     wide = NetworkSpec(
         image_size=8,
         classes=10,
