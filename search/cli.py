@@ -1,6 +1,7 @@
 """The command ``search``: its arguments, and what becomes of errors.
 
-Exit codes: 0 done, 2 bad input, 3 impossible budget, 4 interrupted (resumable).
+Exit codes: 0 done, 2 bad input, 3 impossible budget, 4 interrupted (resumable), 5 two forms of a
+network compute different outputs.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from latency_models import DEFAULT_DEVICE
-from search import commands
+from search import commands, exporting
 from search_space import SPACES, UserError
 from searchers import SEARCHERS
+
+_EXPORTER = "of ONNX: torch's, or ours that writes the plan in a second (default %(default)s)"
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +100,42 @@ def _parser() -> argparse.ArgumentParser:
         "--check", action="store_true", help="build the network and let fvcore count it too"
     )
     _add_device(p)
+    _add_json(p)
+
+    p = command("export", exporting.export)
+    p.add_argument("network", metavar="NET", help="zoo name, .yaml or .json file, or run folder")
+    p.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors of the network")
+    p.add_argument(
+        "--format",
+        action="append",
+        required=True,
+        help=f"{', '.join(exporting.EXPORT_FORMATS)}; several with commas",
+    )
+    p.add_argument("--out", type=Path, required=True, help="folder to make")
+    p.add_argument("--exporter", choices=exporting.EXPORTERS, default="dynamo", help=_EXPORTER)
+    p.add_argument(
+        "--dynamic-batch", action="store_true", help="ONNX for any number of images, not for one"
+    )
+    _add_json(p)
+
+    p = command("verify", exporting.verify)
+    p.add_argument("network", metavar="NET", nargs="?", help="as for export")
+    p.add_argument("--all", action="store_true", help="every network of the zoo")
+    p.add_argument("--weights", type=Path, metavar="FILE", help="else random ones, norms too")
+    p.add_argument(
+        "--forms",
+        action="append",
+        help=f"{', '.join(exporting.FORMS)} (default masked,condensed,onnx)",
+    )
+    p.add_argument("--exporter", choices=exporting.EXPORTERS, default="direct", help=_EXPORTER)
+    p.add_argument(
+        "--arm",
+        type=Path,
+        metavar="DIR",
+        default=os.environ.get(exporting.ARM_VARIABLE),
+        help="run the ONNX file there too; scripts/setup_arm makes one"
+        f" (default ${exporting.ARM_VARIABLE})",
+    )
     _add_json(p)
 
     p = command("models", commands.models)

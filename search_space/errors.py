@@ -5,7 +5,8 @@
     UserError                 exit code 2: bad input; the message says what to do
     |-- SpecError             a network description breaks a rule
     |-- UnknownName           a name that no registry holds
-    `-- InfeasibleBudget      exit code 3: no network of the space keeps the budget
+    |-- InfeasibleBudget      exit code 3: no network of the space keeps the budget
+    `-- Mismatch              exit code 5: two forms of a network compute different outputs
 
 Messages follow one form: name, value, rule, next step. Everything else that is raised is a bug
 of ours and keeps its traceback.
@@ -42,3 +43,9 @@ class InfeasibleBudget(UserError):
     """No network of the space keeps the budget; the message names the cheapest one."""
 
     exit_code: ClassVar[int] = 3
+
+
+class Mismatch(UserError):
+    """Two forms of one network compute different outputs; the message names them."""
+
+    exit_code: ClassVar[int] = 5

@@ -1,0 +1,105 @@
+"""Exporting a network: a folder with its files, a card, and the proof that they agree.
+
+::
+
+    architecture.yaml      the network
+    weights.safetensors    its tensors, in the form that they were given in
+    model.*                one or more per format
+    card.md                for people
+    verification.json      for machines
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from results.card import card
+from results.formats import FORMATS, ExportOptions
+from results.verify import TORCH_FORMS, Runner, Verification, verify_folder, write_files
+from search_space.errors import UnknownName, UserError
+
+if TYPE_CHECKING:
+    from search_space.network import Network
+
+
+def must_be_empty(out: Path) -> None:
+    """Raises UserError where something stands in the way of an export."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and is not an empty folder; choose another --out")
+
+
+def export(
+    network: Network,
+    out: Path,
+    formats: Sequence[str],
+    *,
+    weights: str,
+    trained: bool,
+    options: ExportOptions | None = None,
+    latency: dict[str, float] | None = None,
+    others: dict[str, Runner] | None = None,
+) -> Verification:
+    """Writes a network in several formats and compares them with it.
+
+    The folder appears when all is written and verified, or not at all.
+
+    Args:
+        network: Masked at the end of its schedule, or condensed; in evaluation mode.
+        out: The folder; must not exist or be empty.
+        formats: Keys of ``FORMATS``.
+        weights: Where the weights come from, in words.
+        trained: Whether they are trained.
+        options: How files are written.
+        latency: Predicted milliseconds by device, for the card.
+        others: Further runners of the files, such as ONNX on another machine.
+
+    Raises:
+        Mismatch: a form computes something else.
+        UserError: the folder is not empty or cannot be written, a format is unknown or its
+            library missing.
+    """
+    began = time.perf_counter()
+    options = options or ExportOptions()
+    for format in formats:
+        if format not in FORMATS:
+            raise UnknownName("format", format, FORMATS)
+    must_be_empty(out)
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        unfinished.mkdir(parents=True)
+        write_files(network, unfinished, formats, options)
+        verification = verify_folder(
+            network,
+            unfinished,
+            (*TORCH_FORMS, *dict.fromkeys(("state_dict", *formats))),
+            weights=weights,
+            exporter=options.exporter if "onnx" in formats else "",
+            others=others,
+            began=began,
+        )
+        verification.check()
+        text = json.dumps(verification.to_dict(), indent=2)
+        (unfinished / "verification.json").write_text(text + "\n", encoding="utf-8")
+        (unfinished / "card.md").write_text(
+            card(
+                network.spec,
+                formats,
+                verification,
+                trained=trained,
+                exporter=options.exporter,
+                latency=latency,
+            ),
+            encoding="utf-8",
+        )
+        unfinished.replace(out)
+    except OSError as error:
+        raise UserError(f"the folder {out} cannot be written: {error}") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return verification

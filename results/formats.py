@@ -1,0 +1,307 @@
+"""The files a network is exported to: how each is written, run again, and loaded by others.
+
+Every format takes the condensed network and no format holds a pickled module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from results.lowered import lowered_for
+from results.onnx_graph import INPUT, OPSET, OUTPUT, write_onnx
+from results.weights import load_weights
+from search_space import NetworkSpec
+from search_space.errors import UserError
+
+if TYPE_CHECKING:
+    from search_space.network import Network
+
+Images = NDArray[np.float32]
+"""``(N, channels, size, size)``, normalised as in training."""
+
+ARCHITECTURE = "architecture.yaml"
+WEIGHTS = "weights.safetensors"
+EXPORTERS = ("dynamo", "direct")
+ONE_FILE_BYTES = 2_000_000_000
+"""ONNX keeps weights beyond two gigabytes in a second file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """How files are written.
+
+    Args:
+        exporter: Of ONNX: ``dynamo`` is torch's own, ``direct`` writes the plan's operations and
+            takes a second where torch takes many.
+        dynamic_batch: Whether the ONNX file takes any number of images instead of one.
+    """
+
+    exporter: str = "dynamo"
+    dynamic_batch: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One way to write a network down.
+
+    Args:
+        files: What ``write`` leaves in its folder; empty where the export's own files suffice.
+        write: Writes the files of a condensed network.
+        run: Logits ``(N, classes)`` of the written files, computed by the format's own runtime.
+        extra: The optional dependencies it needs; None if none.
+        usage: Three lines of Python that load it and run ``images``.
+    """
+
+    files: tuple[str, ...]
+    write: Callable[[Network, Path, ExportOptions], None]
+    run: Callable[[Path, Images], Images]
+    extra: str | None
+    usage: str
+
+
+def _module(name: str, extra: str) -> Any:
+    """An optional library.
+
+    Raises:
+        UserError: it is not installed; the message says how to install it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(name)
+    except ImportError:
+        raise UserError(
+            f"the library {name} is needed and not installed:"
+            f' pip install "condensed-search[{extra}]"'
+        ) from None
+
+
+def _example(network: Network, images: int = 1) -> Tensor:
+    source = network.plan.input
+    return torch.zeros(images, source.channels, source.size, source.size)
+
+
+# --- ONNX --------------------------------------------------------------------------------------
+
+ONNX = "model.onnx"
+
+
+def _write_onnx(network: Network, folder: Path, options: ExportOptions) -> None:
+    _module("onnx", "export")
+    if options.exporter == "direct":
+        lowered: Any = lowered_for("onnx", network)
+        write_onnx(lowered, folder / ONNX, dynamic_batch=options.dynamic_batch)
+    else:
+        write_by_dynamo(lowered_for("onnx", network), _example(network, 2), folder, options)
+
+
+def write_by_dynamo(
+    network: nn.Module, example: Tensor, folder: Path, options: ExportOptions
+) -> None:
+    """Writes ``model.onnx`` by torch's exporter.
+
+    Args:
+        network: Any module in evaluation mode that maps images to logits.
+        example: Two images; an example of one would fix the number of images at one.
+        folder: Where to write.
+        options: Only ``dynamic_batch`` matters.
+
+    Raises:
+        UserError: onnxscript is not installed.
+    """
+    onnx = _module("onnx", "export")
+    _module("onnxscript", "export")
+    batch = {0: torch.export.Dim("batch")} if options.dynamic_batch else None
+    weight_bytes = sum(t.numel() * t.element_size() for t in network.state_dict().values())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, about its own
+        torch.onnx.export(
+            network,
+            (example if options.dynamic_batch else example[:1],),
+            folder / ONNX,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            dynamo=True,
+            dynamic_shapes=(batch,) if batch else None,
+            external_data=weight_bytes > ONE_FILE_BYTES,
+            verbose=False,
+        )
+    # torch notes down for each node in which files of this machine it was defined.
+    model = onnx.load(folder / ONNX, load_external_data=False)
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.save(model, folder / ONNX)
+
+
+def _run_onnx(folder: Path, images: Images) -> Images:
+    runtime = _module("onnxruntime", "export")
+    options = runtime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = runtime.InferenceSession(
+        str(folder / ONNX), options, providers=["CPUExecutionProvider"]
+    )
+    (source,) = session.get_inputs()
+    at_once = 1 if source.shape[0] == 1 else len(images)
+    chunks = [images[i : i + at_once] for i in range(0, len(images), at_once)]
+    return np.concatenate([session.run(None, {source.name: chunk})[0] for chunk in chunks])
+
+
+# --- TorchScript -------------------------------------------------------------------------------
+
+TORCHSCRIPT = "model.torchscript.pt"
+
+
+def trace(network: nn.Module, example: Tensor, path: Path) -> None:
+    """Writes the TorchScript of a module as traced with an example."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch's own, about its own
+        traced: Any = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+        traced.save(str(path))
+
+
+def _write_torchscript(network: Network, folder: Path, options: ExportOptions) -> None:
+    trace(lowered_for("torchscript", network), _example(network), folder / TORCHSCRIPT)
+
+
+@torch.no_grad()
+def _run_torchscript(folder: Path, images: Images) -> Images:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torch.jit.load(str(folder / TORCHSCRIPT))  # type: ignore[no-untyped-call]
+    logits: Images = torch.cat([model(image[None]) for image in torch.from_numpy(images)]).numpy()
+    return logits
+
+
+# --- ncnn --------------------------------------------------------------------------------------
+
+NCNN_PARAM, NCNN_BIN = "model.ncnn.param", "model.ncnn.bin"
+
+
+def _write_ncnn(network: Network, folder: Path, options: ExportOptions) -> None:
+    ncnn, pnnx = _module("ncnn", "ncnn"), _module("pnnx", "ncnn")
+    example = _example(network)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        work = Path(name)
+        trace(lowered_for("ncnn", network), example, work / "model.pt")
+        shape = ",".join(map(str, example.shape))
+        done = subprocess.run(
+            # In half precision, its default, the file would differ from the network.
+            [pnnx.EXEC_PATH, "model.pt", f"inputshape=[{shape}]", "fp16=0"],
+            cwd=work,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        param = work / NCNN_PARAM
+        if done.returncode or not param.is_file():
+            raise UserError(
+                f"pnnx could not convert {network.spec.id}: {done.stderr.strip()[-500:]!r};"
+                " leave ncnn out of --format"
+            )
+        check_ncnn_layers(param.read_text(encoding="utf-8"), ncnn)
+        for file in (NCNN_PARAM, NCNN_BIN):
+            (work / file).replace(folder / file)
+
+
+def check_ncnn_layers(param: str, ncnn: Any) -> None:
+    """Holds a ``.param`` file against the layers that ncnn has; pnnx writes others silently.
+
+    Raises:
+        UserError: ncnn lacks some of its layers; the message names them.
+    """
+    kinds = {line.split()[0] for line in param.splitlines()[2:] if line.strip()}
+    unknown = sorted(kind for kind in kinds if ncnn.layer_to_index(kind) < 0)
+    if unknown:
+        raise UserError(
+            f"pnnx wrote layers that ncnn {ncnn.__version__} does not have: {', '.join(unknown)};"
+            " leave ncnn out of --format"
+        )
+
+
+def _run_ncnn(folder: Path, images: Images) -> Images:
+    ncnn = _module("ncnn", "ncnn")
+    net = ncnn.Net()
+    net.opt.use_vulkan_compute = False
+    for option in ("packed", "storage", "arithmetic"):
+        setattr(net.opt, f"use_fp16_{option}", False)
+    for load, file in ((net.load_param, NCNN_PARAM), (net.load_model, NCNN_BIN)):
+        if load(str(folder / file)) != 0:
+            raise UserError(f"ncnn {ncnn.__version__} cannot load {file}")
+    logits = []
+    for image in images:
+        extractor = net.create_extractor()
+        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(image)).clone())
+        code, output = extractor.extract("out0")
+        if code != 0:
+            raise UserError(f"ncnn {ncnn.__version__} cannot run {NCNN_PARAM} (code {code})")
+        logits.append(np.array(output).reshape(-1))
+    return np.stack(logits)
+
+
+# --- Weights and architecture alone --------------------------------------------------------------
+
+
+@torch.no_grad()
+def _run_state_dict(folder: Path, images: Images) -> Images:
+    network = load_weights(NetworkSpec.load(folder / ARCHITECTURE), folder / WEIGHTS)
+    logits: Images = torch.cat([network(image[None]) for image in torch.from_numpy(images)]).numpy()
+    return logits
+
+
+FORMATS: dict[str, Format] = {
+    "state_dict": Format(
+        files=(),
+        write=lambda network, folder, options: None,  # every export holds the weights
+        run=_run_state_dict,
+        extra=None,
+        usage=f"""\
+import pathlib; from results.weights import load_weights; from search_space import NetworkSpec
+network = load_weights(NetworkSpec.load(pathlib.Path("{ARCHITECTURE}")), pathlib.Path("{WEIGHTS}"))
+logits = network(torch.from_numpy(images))""",
+    ),
+    "torchscript": Format(
+        files=(TORCHSCRIPT,),
+        write=_write_torchscript,
+        run=_run_torchscript,
+        extra=None,
+        usage=f"""\
+import torch
+model = torch.jit.load("{TORCHSCRIPT}")
+logits = model(torch.from_numpy(images))""",
+    ),
+    "onnx": Format(
+        files=(ONNX,),
+        write=_write_onnx,
+        run=_run_onnx,
+        extra="export",
+        usage=f"""\
+import onnxruntime
+session = onnxruntime.InferenceSession("{ONNX}")
+(logits,) = session.run(None, {{"{INPUT}": images}})""",
+    ),
+    "ncnn": Format(
+        files=(NCNN_PARAM, NCNN_BIN),
+        write=_write_ncnn,
+        run=_run_ncnn,
+        extra="ncnn",
+        usage=f"""\
+import ncnn; net = ncnn.Net(); net.load_param("{NCNN_PARAM}"); net.load_model("{NCNN_BIN}")
+extractor = net.create_extractor(); extractor.input("in0", ncnn.Mat(images[0]).clone())
+code, logits = extractor.extract("out0")""",
+    ),
+}
+"""What ``--format`` accepts."""

@@ -1,0 +1,136 @@
+"""Weights of a network as a ``.safetensors`` file: tensors and three words about them, no code.
+
+The metadata of a file name its ``form`` (masked or condensed), the ``format`` version and the
+``spec`` id of the network that the weights belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search_space import NetworkSpec, build
+from search_space import ops as op_kinds
+from search_space.errors import UserError
+from search_space.plan import Form
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from search_space.network import Network
+
+FORMAT = "1"
+"""Version of the metadata."""
+FORMS: tuple[Form, ...] = ("masked", "condensed")
+_SHOWN_KEYS = 3
+
+
+def save_weights(network: Network, path: Path) -> None:
+    """Writes the tensors of a network, masks and indices included."""
+    from safetensors.torch import save
+
+    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    metadata = {"form": network.form, "format": FORMAT, "spec": network.spec.id}
+    # Not save_file, whose files nobody but their owner may read.
+    path.write_bytes(save(tensors, metadata))
+
+
+def load_weights(spec: NetworkSpec, path: Path) -> Network:
+    """The network with the weights of a file, in the file's form and in evaluation mode.
+
+    A file without our metadata is taken for the form whose keys it has.
+
+    Raises:
+        UserError: the file cannot be read, is of another network, lacks or adds tensors, or its
+            masks and indices are not those of a condensed network; the message names the keys.
+    """
+    tensors, metadata = _read(path)
+    if metadata.get("format", FORMAT) != FORMAT:
+        raise UserError(
+            f"{path}: `format` (={metadata['format']}) must be {FORMAT}, the version read here"
+        )
+    if metadata.get("spec", spec.id) != spec.id:
+        raise UserError(
+            f"{path} holds weights of the network {metadata['spec']}, not of {spec.id}; name the"
+            " architecture that they were trained with"
+        )
+    form = metadata.get("form") or _form_of(tensors, spec)
+    if form not in FORMS:
+        raise UserError(f"{path}: `form` (={form!r}) must be one of {', '.join(FORMS)}")
+    network = build(spec, form)
+    _check_keys(network, tensors, path)
+    network.load_state_dict(tensors)
+    _check_selection(network, path)
+    return network.eval()
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {
+                name: file.get_tensor(name) for name in sorted(file.keys())
+            }, file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{path} cannot be read as a .safetensors file: {error}; pickled weights are not"
+            " accepted, write them with safetensors.torch.save_file"
+        ) from None
+
+
+def _form_of(tensors: dict[str, Tensor], spec: NetworkSpec) -> Form:
+    """The form with more of its keys in the file; condensed where both are the same."""
+
+    def strangers(form: Form) -> int:
+        return len(build(spec, form).state_dict().keys() ^ tensors.keys())
+
+    return min(reversed(FORMS), key=strangers)
+
+
+def _check_keys(network: Network, tensors: dict[str, Tensor], path: Path) -> None:
+    expected = network.state_dict()
+    differently_shaped = [
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    faults = {
+        "lacks": expected.keys() - tensors.keys(),
+        "has the unknown": tensors.keys() - expected.keys(),
+        "has shapes that do not fit:": differently_shaped,
+    }
+    found = [f"{what} {_some(names)}" for what, names in faults.items() if names]
+    if found:
+        raise UserError(
+            f"{path} does not fit the {network.form} form of {network.spec.id}: it"
+            f" {'; it '.join(found)}"
+        )
+
+
+def _some(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    more = len(ordered) - _SHOWN_KEYS
+    return ", ".join(ordered[:_SHOWN_KEYS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _check_selection(network: Network, path: Path) -> None:
+    """Masks at the end of their schedule, indices inside what they select from."""
+    for name, layer in network.learned_layers.items():
+        if not layer.is_condensed:
+            raise UserError(
+                f"{path}: `{name}.mask` keeps more than its layer does in the end: the training"
+                " was not finished; condense it (Network.condense(1.0)) before exporting"
+            )
+    for step in network.plan.steps:
+        for op in step.fragment.ops:
+            if not isinstance(op, op_kinds.Gather | op_kinds.IndexAdd):
+                continue
+            name = f"steps.{step.name}.{op.name}.index"
+            index = network.get_buffer(name)
+            if not 0 <= int(index.min()) <= int(index.max()) < op.input.channels:
+                raise UserError(
+                    f"{path}: `{name}` must lie in 0 to {op.input.channels - 1}, the channels"
+                    f" it selects from, not in {int(index.min())} to {int(index.max())}"
+                )

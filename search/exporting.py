@@ -1,0 +1,145 @@
+"""The commands ``export`` and ``verify``: from parsed arguments to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.commands import find_network
+from search_space.errors import Mismatch, UnknownName, UserError
+
+if TYPE_CHECKING:
+    from results.verify import Runner, Verification
+    from search_space import NetworkSpec
+    from search_space.network import Network
+
+# As in results.formats and results.verify, which load torch; a test holds them equal.
+EXPORT_FORMATS = ("state_dict", "torchscript", "onnx", "ncnn")
+FORMS = ("masked", "condensed", *EXPORT_FORMATS)
+EXPORTERS = ("dynamo", "direct")
+
+ARM_VARIABLE = "SEARCH_ARM"
+"""Environment variable that names an emulated ARM userland."""
+SEED = 0
+
+
+def names(texts: Sequence[str]) -> list[str]:
+    """Names out of options that may be repeated and hold several separated by commas."""
+    return list(dict.fromkeys(n for text in texts for n in text.replace(" ", "").split(",") if n))
+
+
+def _weights(spec: NetworkSpec, path: Path | None) -> tuple[Network, str]:
+    """A network and in words where its weights come from; random ones if no file is given."""
+    from results.verify import random_network
+    from results.weights import load_weights
+
+    if path is None:
+        return random_network(spec, SEED), f"random norms and weights, seed {SEED}"
+    return load_weights(spec, path), str(path)
+
+
+def _initial_network(spec: NetworkSpec) -> Network:
+    """As training begins, but with every drop performed."""
+    import torch
+
+    from search_space import build
+
+    network = build(spec, "masked", generator=torch.Generator().manual_seed(SEED)).eval()
+    network.condense(1.0)
+    return network
+
+
+def _arm(userland: Path | None) -> dict[str, Runner]:
+    if userland is None:
+        return {}
+    from results.arm import arm_runner
+
+    return {"arm": arm_runner(userland)}
+
+
+def export(args: argparse.Namespace) -> int:
+    """Writes a network for a runtime, verified, with a card."""
+    from results.export import export as write
+    from results.export import must_be_empty
+    from results.formats import ExportOptions
+    from results.weights import load_weights
+
+    formats = names(args.format)
+    if unknown := [name for name in formats if name not in EXPORT_FORMATS]:
+        raise UnknownName("format", unknown[0], EXPORT_FORMATS)
+    must_be_empty(args.out)
+    spec = find_network(args.network)
+    if args.weights is None:
+        network, weights = _initial_network(spec), f"initial ones, seed {SEED}"
+    else:
+        network, weights = load_weights(spec, args.weights), args.weights.name
+    verification = write(
+        network,
+        args.out,
+        formats,
+        weights=weights,
+        trained=args.weights is not None,
+        options=ExportOptions(exporter=args.exporter, dynamic_batch=args.dynamic_batch),
+    )
+    if args.json:
+        print(json.dumps({"out": str(args.out), **verification.to_dict()}, indent=2))
+        return 0
+    print(line(args.network, verification))
+    print(f"Exported: {args.out} ({', '.join(sorted(p.name for p in args.out.iterdir()))})")
+    if args.weights is None:
+        print("The weights are untrained: name trained ones with --weights FILE.safetensors")
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Compares the masked, condensed and exported forms of networks."""
+    done: list[dict[str, object]] = []
+    wrong = 0
+    for name, verification in _verifications(args):
+        wrong += not verification.agrees
+        done.append({"name": name, **verification.to_dict()})
+        if not args.json:
+            print(line(name, verification), flush=True)
+    if args.json:
+        print(json.dumps(done, indent=2))
+    return Mismatch.exit_code if wrong else 0
+
+
+def _verifications(args: argparse.Namespace) -> Iterator[tuple[str, Verification]]:
+    from results.formats import ExportOptions
+    from results.verify import verify as compare
+    from search_space import ZOO
+
+    if (args.network is None) != args.all:
+        raise UserError("name one network to verify, or give --all for every network of the zoo")
+    if args.all and args.weights is not None:
+        raise UserError(f"--weights {args.weights} belong to one network, not to --all; name it")
+    forms = names(args.forms) if args.forms else None
+    others = _arm(args.arm)
+    if others and forms is not None and "onnx" not in forms:
+        raise UserError("--arm runs the ONNX file; add onnx to --forms")
+    for name in ZOO if args.all else (args.network,):
+        network, weights = _weights(find_network(name), args.weights)
+        yield (
+            name,
+            compare(
+                network,
+                forms,
+                weights=weights,
+                options=ExportOptions(exporter=args.exporter),
+                others=others,
+            ),
+        )
+
+
+def line(name: str, verification: Verification) -> str:
+    """One line: the largest difference per pair of forms, and seconds."""
+    pairs = "  ".join(
+        f"{c.first}-{c.second} {c.difference:.1e}{'' if c.agrees else ' DIFFERS'}"
+        for c in verification.comparisons
+    )
+    by = f"  onnx by {verification.exporter}" if verification.exporter else ""
+    return f"{name:<22} {pairs}  {verification.wall_s:.1f} s{by}"
