@@ -3,7 +3,7 @@
 ::
 
     architecture.yaml      the network
-    weights.safetensors    its tensors, in the form that they were given in
+    weights.safetensors    its tensors, in the form that they were given in; else condensed
     model.*                one or more per format
     card.md                for people
     verification.json      for machines
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from results.card import card
 from results.formats import FORMATS, ExportOptions
-from results.verify import TORCH_FORMS, Runner, Verification, verify_folder, write_files
+from results.verify import TORCH_FORMS, Verification, verify_folder, write_files
 from search_space.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ def export(
     trained: bool,
     options: ExportOptions | None = None,
     latency: dict[str, float] | None = None,
-    others: dict[str, Runner] | None = None,
 ) -> Verification:
     """Writes a network in several formats and compares them with it.
 
@@ -57,7 +56,6 @@ def export(
         trained: Whether they are trained.
         options: How files are written.
         latency: Predicted milliseconds by device, for the card.
-        others: Further runners of the files, such as ONNX on another machine.
 
     Raises:
         Mismatch: a form computes something else.
@@ -70,17 +68,17 @@ def export(
         if format not in FORMATS:
             raise UnknownName("format", format, FORMATS)
     must_be_empty(out)
+    out = out.resolve()
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         unfinished.mkdir(parents=True)
-        write_files(network, unfinished, formats, options)
+        write_files(network, unfinished, formats, options, trained=trained)
         verification = verify_folder(
             network,
             unfinished,
             (*TORCH_FORMS, *dict.fromkeys(("state_dict", *formats))),
             weights=weights,
             exporter=options.exporter if "onnx" in formats else "",
-            others=others,
             began=began,
         )
         verification.check()

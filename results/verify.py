@@ -81,7 +81,7 @@ class Verification:
             pairs = ", ".join(f"{c.first} and {c.second} by {c.difference:.1e}" for c in wrong)
             raise Mismatch(
                 f"forms of {self.network} differ by more than {TOLERANCE:.0e} of the largest"
-                f" output: {pairs}; nothing was exported. This is a fault of the conversion"
+                f" output: {pairs}; the conversion is at fault, and nothing was exported"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,7 +154,9 @@ def randomise(network: nn.Module, images: Tensor, generator: torch.Generator) ->
     """Random statistics and affine parameters of norms, random biases.
 
     The statistics lie around those of the ``images``, layer by layer, so that signals neither
-    fade nor explode however deep the network is.
+    fade nor explode however deep the network is. Biases lie above 0, so that most of what a ReLU
+    reads passes: a network of hundreds of layers that each cut off half would amplify rounding
+    until single and double precision of the same form disagree.
     """
 
     def uniform(like: Tensor, low: float, high: float) -> Tensor:
@@ -165,11 +167,11 @@ def randomise(network: nn.Module, images: Tensor, generator: torch.Generator) ->
         assert norm.running_mean is not None
         assert norm.running_var is not None
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
-        shift = uniform(mean, -0.5, 0.5) * variance.sqrt()
+        shift = uniform(mean, -0.25, 0.25) * variance.sqrt()
         norm.running_mean.copy_(mean + shift)
         norm.running_var.copy_((variance + 1e-3) * uniform(variance, 0.5, 2.0))
-        norm.weight.copy_(uniform(norm.weight, 0.5, 1.5))
-        norm.bias.copy_(uniform(norm.bias, -0.5, 0.5))
+        norm.weight.copy_(uniform(norm.weight, 0.5, 1.0))
+        norm.bias.copy_(uniform(norm.bias, 0.5, 1.5))
 
     hooks = []
     for module in network.modules():
@@ -314,11 +316,17 @@ def verify(
 
 
 def write_files(
-    network: Network, folder: Path, formats: Iterable[str], options: ExportOptions
+    network: Network,
+    folder: Path,
+    formats: Iterable[str],
+    options: ExportOptions,
+    *,
+    trained: bool = True,
 ) -> None:
-    """Writes architecture, weights and the files of the formats into a folder."""
+    """Writes architecture, weights and the files of the formats into a folder; weights that are
+    not trained have nothing that a mask would keep, and are written condensed."""
     (folder / ARCHITECTURE).write_text(network.spec.to_yaml(), encoding="utf-8")
-    save_weights(network, folder / WEIGHTS)
     condensed = condensed_form(network)
+    save_weights(network if trained else condensed, folder / WEIGHTS)
     for format in formats:
         FORMATS[format].write(condensed, folder, options)

@@ -42,8 +42,9 @@ def load_weights(spec: NetworkSpec, path: Path) -> Network:
     A file without our metadata is taken for the form whose keys it has.
 
     Raises:
-        UserError: the file cannot be read, is of another network, lacks or adds tensors, or its
-            masks and indices are not those of a condensed network; the message names the keys.
+        UserError: the file cannot be read, is of another network, lacks or adds tensors, holds
+            values that are no numbers, or its masks and indices are not those of a condensed
+            network; the message names the keys.
     """
     tensors, metadata = _read(path)
     if metadata.get("format", FORMAT) != FORMAT:
@@ -60,6 +61,8 @@ def load_weights(spec: NetworkSpec, path: Path) -> Network:
         raise UserError(f"{path}: `form` (={form!r}) must be one of {', '.join(FORMS)}")
     network = build(spec, form)
     _check_keys(network, tensors, path)
+    if wrong := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
+        raise UserError(f"{path} holds infinite values or none at all in {_some(wrong)}")
     network.load_state_dict(tensors)
     _check_selection(network, path)
     return network.eval()

@@ -132,7 +132,6 @@ def _parser() -> argparse.ArgumentParser:
         "--arm",
         type=Path,
         metavar="DIR",
-        default=os.environ.get(exporting.ARM_VARIABLE),
         help="run the ONNX file there too; scripts/setup_arm makes one"
         f" (default ${exporting.ARM_VARIABLE})",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,9 +53,16 @@ def _initial_network(spec: NetworkSpec) -> Network:
     return network
 
 
-def _arm(userland: Path | None) -> dict[str, Runner]:
-    if userland is None:
+def _arm(args: argparse.Namespace, forms: list[str] | None) -> dict[str, Runner]:
+    """The ONNX file's runner on ARM, if a userland is named and the file is among the forms."""
+    named = args.arm or os.environ.get(ARM_VARIABLE)
+    if not named:
         return {}
+    if forms is not None and "onnx" not in forms:
+        if args.arm is None:
+            return {}
+        raise UserError(f"--arm {args.arm} runs the ONNX file; add onnx to --forms")
+    userland = Path(named)
     from results.arm import arm_runner
 
     return {"arm": arm_runner(userland)}
@@ -70,6 +78,8 @@ def export(args: argparse.Namespace) -> int:
     formats = names(args.format)
     if unknown := [name for name in formats if name not in EXPORT_FORMATS]:
         raise UnknownName("format", unknown[0], EXPORT_FORMATS)
+    if not formats:
+        raise UserError(f"--format must name one or more of {', '.join(EXPORT_FORMATS)}")
     must_be_empty(args.out)
     spec = find_network(args.network)
     if args.weights is None:
@@ -96,16 +106,22 @@ def export(args: argparse.Namespace) -> int:
 
 def verify(args: argparse.Namespace) -> int:
     """Compares the masked, condensed and exported forms of networks."""
+    from results.verify import TOLERANCE
+
     done: list[dict[str, object]] = []
-    wrong = 0
+    wrong: list[str] = []
     for name, verification in _verifications(args):
-        wrong += not verification.agrees
+        wrong += [] if verification.agrees else [name]
         done.append({"name": name, **verification.to_dict()})
         if not args.json:
             print(line(name, verification), flush=True)
     if args.json:
         print(json.dumps(done, indent=2))
-    return Mismatch.exit_code if wrong else 0
+    if wrong:
+        raise Mismatch(
+            f"forms of {', '.join(wrong)} differ by more than {TOLERANCE:.0e} of the largest output"
+        )
+    return 0
 
 
 def _verifications(args: argparse.Namespace) -> Iterator[tuple[str, Verification]]:
@@ -118,9 +134,7 @@ def _verifications(args: argparse.Namespace) -> Iterator[tuple[str, Verification
     if args.all and args.weights is not None:
         raise UserError(f"--weights {args.weights} belong to one network, not to --all; name it")
     forms = names(args.forms) if args.forms else None
-    others = _arm(args.arm)
-    if others and forms is not None and "onnx" not in forms:
-        raise UserError("--arm runs the ONNX file; add onnx to --forms")
+    others = _arm(args, forms)
     for name in ZOO if args.all else (args.network,):
         network, weights = _weights(find_network(name), args.weights)
         yield (

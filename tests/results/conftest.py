@@ -1,4 +1,4 @@
-"""Trials of a small space, made by hand."""
+"""Trials of a small space, made by hand; small networks to write and compare."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ import pytest
 
 from results.study import quiet_optuna
 from results.trial import Estimate, Proposal, Score, State, Trial
-from search_space import SPACES, SearchSpace
+from results.verify import random_network
+from search_space import (
+    SPACES,
+    HeadSpec,
+    NetworkSpec,
+    SearchSpace,
+    StageSpec,
+    StemSpec,
+    TransitionSpec,
+)
+from search_space.network import Network
 from search_space.space import Choices
 
 SPACE = SPACES["cifar-32"].replace(
@@ -97,3 +107,49 @@ def trial(
         )
 
     return make
+
+
+def _tiny(name: str) -> NetworkSpec:
+    """Networks for 8 x 8 images that hold every kind of operation between them."""
+    learned = StageSpec(
+        depth=3, growth_rate=8, groups_1x1=4, condense_factor=4, groups_3x3=4, se_reduction=2
+    )
+    reactivating = dataclasses.replace(
+        learned, sfr="all", sfr_groups=4, sparse_factor=2, activation="hard_swish"
+    )
+    stages = {
+        "learned": (learned, learned),
+        "reactivating": (reactivating, reactivating),
+        "sparse": (dataclasses.replace(reactivating, depth=5, fetch="exponential"),) * 2,
+        "plain": (StageSpec(depth=2, growth_rate=4),) * 2,
+    }[name]
+    return NetworkSpec(
+        image_size=8,
+        classes=6,
+        stem=StemSpec(channels=12),
+        stages=stages,
+        transition=TransitionSpec(kind="conv", compression=0.5)
+        if name in ("sparse", "plain")
+        else TransitionSpec(),
+        head=HeadSpec()
+        if name == "plain"
+        else HeadSpec(se_reduction=2, features=10, condense_factor=2),
+    )
+
+
+@pytest.fixture
+def tiny() -> Callable[[str], NetworkSpec]:
+    """One of the small networks by name."""
+    return _tiny
+
+
+@pytest.fixture(params=["learned", "reactivating", "sparse", "plain"])
+def spec(request: pytest.FixtureRequest) -> NetworkSpec:
+    """Each of the small networks in turn."""
+    return _tiny(request.param)
+
+
+@pytest.fixture
+def network(spec: NetworkSpec) -> Network:
+    """A masked network at the end of its schedule, with random norms."""
+    return random_network(spec)

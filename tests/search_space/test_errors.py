@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from search_space.errors import InfeasibleBudget, SpecError, UnknownName, UserError
+from search_space.errors import InfeasibleBudget, Mismatch, SpecError, UnknownName, UserError
 
 
 def test_an_unknown_name_lists_the_known_ones_in_order() -> None:
@@ -13,7 +13,7 @@ def test_an_unknown_name_lists_the_known_ones_in_order() -> None:
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(SpecError("x"), 2), (UnknownName("a", "b", []), 2), (InfeasibleBudget(), 3)],
+    [(SpecError("x"), 2), (UnknownName("a", "b", []), 2), (InfeasibleBudget(), 3), (Mismatch(), 5)],
 )
 def test_every_error_that_input_causes_is_a_user_error_with_an_exit_code(
     error: UserError, code: int

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from results.export import export
+from results.formats import FORMATS, ExportOptions
+from results.verify import random_network
+from results.weights import load_weights
+from search_space import NetworkSpec, UserError
+from search_space.errors import Mismatch, UnknownName
+from search_space.network import Network
+
+Tiny = Callable[[str], NetworkSpec]
+DIRECT = ExportOptions(exporter="direct")
+
+
+def export_tiny(network: Network, out: Path, trained: bool = True) -> None:
+    export(
+        network,
+        out,
+        ["onnx", "torchscript"],
+        weights="w.safetensors",
+        trained=trained,
+        options=DIRECT,
+        latency={"a board": 1.25},
+    )
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_folder_holds_all_that_a_user_takes_away(
+    tiny: Tiny, trained: bool, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    network, out = random_network(tiny("reactivating")), tmp_path / "a" / "b"
+    export_tiny(network, out, trained)
+    files = {p.name for p in out.iterdir()}
+    assert files == {
+        *("architecture.yaml", "weights.safetensors", "model.onnx", "model.torchscript.pt"),
+        *("card.md", "verification.json"),
+    }
+    assert [p.name for p in out.parent.iterdir()] == ["b"]
+    spec = NetworkSpec.load(out / "architecture.yaml")
+    assert spec == network.spec
+    form = "masked" if trained else "condensed"
+    assert load_weights(spec, out / "weights.safetensors").form == form
+    verification = json.loads((out / "verification.json").read_text(encoding="utf-8"))
+    assert verification["agrees"] is True
+    seconds = {c["second"] for c in verification["comparisons"]}
+    assert seconds == {"condensed", "state_dict", "onnx", "torchscript"}
+    text = (out / "card.md").read_text(encoding="utf-8")
+    assert ("untrained" in text) is not trained
+    assert "| predicted on a board | 1.2 ms |" in text
+    assert FORMATS["onnx"].usage in text
+    assert spec.id in text
+
+
+def test_condensed_weights_stay_condensed(tiny: Tiny, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    export_tiny(random_network(tiny("learned")).to_inference(), tmp_path / "out")
+    with safe_open(tmp_path / "out" / "weights.safetensors", framework="pt") as file:
+        assert file.metadata()["form"] == "condensed"
+
+
+def test_a_mismatch_leaves_nothing_behind(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    good = FORMATS["torchscript"]
+
+    def write(network: Network, folder: Path, options: ExportOptions) -> None:
+        network.get_parameter("steps.stem.conv.weight").data *= 1.01
+        good.write(network, folder, options)
+
+    monkeypatch.setitem(FORMATS, "torchscript", dataclasses.replace(good, write=write))
+    network = random_network(tiny("learned"))
+    with pytest.raises(Mismatch, match="masked and torchscript"):
+        export(network, tmp_path / "out", ["torchscript"], weights="w", trained=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten(tiny: Tiny, tmp_path: Path) -> None:
+    network = random_network(tiny("plain"))
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    for out in (tmp_path, tmp_path / "file"):
+        with pytest.raises(UserError, match="not an empty folder"):
+            export(network, out, ["state_dict"], weights="w", trained=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    (tmp_path / "empty").mkdir()
+    export(network, tmp_path / "empty", ["state_dict"], weights="w", trained=True)
+    assert (tmp_path / "empty" / "card.md").is_file()
+
+
+def test_an_unknown_format_or_a_folder_that_cannot_be_made_is_named(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    network = random_network(tiny("plain"))
+    with pytest.raises(UnknownName, match="known: ncnn, onnx"):
+        export(network, tmp_path / "o", ["tflite"], weights="w", trained=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        export(network, tmp_path / "file" / "o", ["state_dict"], weights="w", trained=True)

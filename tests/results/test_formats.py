@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from results.formats import FORMATS, ONNX, ExportOptions, check_ncnn_layers
+from results.verify import random_network, run_torch, verify
+from search_space import NetworkSpec, UserError
+from search_space.network import Network
+
+Tiny = Callable[[str], NetworkSpec]
+
+
+def test_files_are_those_that_a_format_names(tiny: Tiny, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    condensed = random_network(tiny("learned")).to_inference()
+    for name in ("torchscript", "onnx", "state_dict"):
+        folder = tmp_path / name
+        folder.mkdir()
+        FORMATS[name].write(condensed, folder, ExportOptions(exporter="direct"))
+        assert {p.name for p in folder.iterdir()} == set(FORMATS[name].files)
+
+
+def test_every_format_says_in_three_lines_how_to_load_it() -> None:
+    for format in FORMATS.values():
+        assert len(format.usage.splitlines()) == 3
+        assert all(file in format.usage for file in format.files)
+        compile(format.usage, "usage", "exec")
+
+
+def test_torchscript_computes_the_same(network: Network) -> None:
+    found = verify(network, ["condensed", "torchscript"], weights="random")
+    assert found.agrees
+
+
+def test_torchs_exporter_writes_any_number_of_images_into_one_file(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    condensed = random_network(tiny("reactivating")).to_inference()
+    FORMATS["onnx"].write(condensed, tmp_path, ExportOptions(dynamic_batch=True))
+    assert [p.name for p in tmp_path.iterdir()] == [ONNX]
+    images = np.random.default_rng(0).standard_normal((3, 3, 8, 8), np.float32)
+    found = FORMATS["onnx"].run(tmp_path, images)
+    np.testing.assert_allclose(found, run_torch(condensed, images), atol=1e-5)
+    nodes = onnx.load(tmp_path / ONNX).graph.node
+    assert not [n for n in nodes if n.metadata_props or n.doc_string], "paths of this machine"
+    assert "ScatterND" not in {n.op_type for n in nodes}
+
+
+@pytest.mark.parametrize(
+    ("format", "library", "extra"),
+    [("onnx", "onnx", "export"), ("onnx", "onnxscript", "export"), ("ncnn", "pnnx", "ncnn")],
+)
+def test_a_missing_library_is_named_with_what_installs_it(
+    tiny: Tiny,
+    format: str,
+    library: str,
+    extra: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    if format == "ncnn":
+        monkeypatch.setitem(sys.modules, "ncnn", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, library, None)  # type: ignore[arg-type]
+    condensed = random_network(tiny("plain")).to_inference()
+    with pytest.raises(UserError) as caught:
+        FORMATS[format].write(condensed, tmp_path, ExportOptions())
+    assert f"{library} is needed" in str(caught.value)
+    assert f'pip install "condensed-search[{extra}]"' in str(caught.value)
+
+
+def test_layers_that_ncnn_lacks_are_named() -> None:
+    known = {"Input": 0, "Slice": 1}
+    ncnn = SimpleNamespace(__version__="1", layer_to_index=lambda kind: known.get(kind, -1))
+    param = "7767517\n2 2\nInput in0 0 1 in0\n{} a 1 1 in0 out0\n"
+    check_ncnn_layers(param.format("Slice"), ncnn)
+    with pytest.raises(UserError, match=r"ncnn 1 does not have: torch\.index_select"):
+        check_ncnn_layers(param.format("torch.index_select"), ncnn)
+
+
+def test_ncnn_computes_the_same(network: Network) -> None:
+    pytest.importorskip("ncnn")
+    pytest.importorskip("pnnx")
+    found = verify(network, ["masked", "condensed", "ncnn"], weights="random")
+    assert found.agrees
+    assert len(found.comparisons) == 3
