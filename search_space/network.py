@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from search_space import ops
 from search_space.modules import MODULES, LearnedLayer
 from search_space.plan import Form, Fragment
+from search_space.recompute import recomputed
 
 if TYPE_CHECKING:
     from search_space.spec import NetworkSpec
@@ -41,7 +42,12 @@ class Network(nn.Module):
         form: ``masked`` to train, ``condensed`` to deploy.
         generator: Where the initial weights come from; torch's default generator if None.
         initialised: Whether there are initial weights; without them memory is as it was found.
+
+    ``recompute`` may be set at any time: training then needs less memory and more time, and
+    computes the same gradients (see :mod:`search_space.recompute`).
     """
+
+    recompute: bool = False
 
     def __init__(
         self,
@@ -67,9 +73,12 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of shape ``(N, classes)``."""
+        recompute = self.recompute and torch.is_grad_enabled()
         values = {self.plan.input.name: images}
         for i, step in enumerate(self.plan.steps):
-            outputs = self.steps[step.name](*(values[name] for name in step.inputs))
+            inputs = [values[name] for name in step.inputs]
+            fragment = self.steps[step.name]
+            outputs = recomputed(fragment, *inputs) if recompute else fragment(*inputs)
             values.update(zip(step.outputs, outputs, strict=True))
             # What nobody reads after this step is freed.
             for name in (*step.inputs, *step.outputs):

@@ -30,7 +30,7 @@ WITHOUT_TORCH = (
 )
 """Modules of search_space that price a million networks without torch."""
 
-WITH_TORCH = ("search_space.modules", "search_space.network")
+WITH_TORCH = ("search_space.modules", "search_space.network", "search_space.recompute")
 
 
 def files(package: str) -> list[Path]:
