@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -13,6 +14,7 @@ from search_space.plan import Form, Fragment
 from search_space.recompute import recomputed
 
 if TYPE_CHECKING:
+    from search_space.ops import Op
     from search_space.spec import NetworkSpec
 
 
@@ -27,11 +29,15 @@ class FragmentModule(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         values = {v.name: x for v, x in zip(self.fragment.inputs, inputs, strict=True)}
-        for op in self.fragment.ops:
+        self.run(self.fragment.ops, values)
+        return tuple(values[v.name] for v in self.fragment.outputs)
+
+    def run(self, operations: Iterable[Op], values: dict[str, Tensor]) -> None:
+        """Runs some of the operations; they read from ``values`` and write to it."""
+        for op in operations:
             result = self.get_submodule(op.name)(*(values[v.name] for v in op.inputs))
             results = result if isinstance(result, tuple) else (result,)
             values.update(zip((v.name for v in op.outputs), results, strict=True))
-        return tuple(values[v.name] for v in self.fragment.outputs)
 
 
 class Network(nn.Module):
@@ -73,18 +79,24 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of shape ``(N, classes)``."""
+        return self.compute(images, (self.plan.output,))[0]
+
+    def compute(self, images: Tensor, names: Collection[str]) -> list[Tensor]:
+        """Values of the plan by their names, run no further than the last of them."""
         recompute = self.recompute and torch.is_grad_enabled()
         values = {self.plan.input.name: images}
         for i, step in enumerate(self.plan.steps):
+            if all(name in values for name in names):
+                break
             inputs = [values[name] for name in step.inputs]
             fragment = self.steps[step.name]
             outputs = recomputed(fragment, *inputs) if recompute else fragment(*inputs)
             values.update(zip(step.outputs, outputs, strict=True))
             # What nobody reads after this step is freed.
             for name in (*step.inputs, *step.outputs):
-                if self._last_reader.get(name, -1) <= i and name != self.plan.output:
+                if self._last_reader.get(name, -1) <= i and name not in names:
                     values.pop(name, None)
-        return values[self.plan.output]
+        return [values[name] for name in names]
 
     @property
     def learned_layers(self) -> dict[str, LearnedLayer]:
@@ -126,7 +138,7 @@ class Network(nn.Module):
                     f"{name} still has drops to come; call condense(1.0) first, or"
                     " condense_for_conversion() where the classifier is condensed after training"
                 )
-        condensed = Network(self.spec, "condensed", initialised=False)
+        condensed = self._fresh("condensed")
         reference = next(self.parameters())
         condensed.to(device=reference.device, dtype=reference.dtype)
         with torch.no_grad():
@@ -135,6 +147,10 @@ class Network(nn.Module):
                     cast(FragmentModule, fragment), cast(FragmentModule, condensed.steps[name])
                 )
         return condensed.train(self.training)
+
+    def _fresh(self, form: Form) -> Network:
+        """Another of the same kind, with weights of its own."""
+        return Network(self.spec, form)
 
 
 CONVERSION_TOLERANCE = 1e-4
@@ -186,9 +202,11 @@ def _convert(masked: FragmentModule, condensed: FragmentModule) -> None:
     targets = dict(condensed.named_children())
     gathered: dict[str, Tensor] = {}
     for op in masked.fragment.ops:
+        layer = sources[op.name]
+        if not isinstance(layer, LearnedLayer):
+            continue
+        index = layer.kept_index()
         if isinstance(op, ops.LearnedConv | ops.LearnedLinear):
-            layer = cast(LearnedLayer, sources[op.name])
-            index = layer.kept_index()
             gathered[f"{op.name}_norm"] = index.flatten()
             targets[f"{op.name}_gather"].load_state_dict({"index": index.flatten()})
             state = {"weight": _input_groups(layer.weight, index)}
@@ -196,8 +214,6 @@ def _convert(masked: FragmentModule, condensed: FragmentModule) -> None:
                 state["bias"] = cast(Tensor, layer.bias)
             targets[op.name].load_state_dict(state)
         elif isinstance(op, ops.LearnedReactivation):
-            layer = cast(LearnedLayer, sources[op.name])
-            index = layer.kept_index()
             adding = f"{op.name}_scatter" if f"{op.name}_scatter" in targets else f"{op.name}_add"
             targets[adding].load_state_dict({"index": index.flatten()})
             targets[op.name].load_state_dict({"weight": _output_groups(layer.weight, index)})

@@ -26,11 +26,13 @@ MAY_IMPORT_OPTUNA = {
 }
 WITHOUT_TORCH = (
     *("__init__", "errors", "fetch", "ops", "plan", "spec", "cost", "space"),
-    *("admission", "budget", "zoo", "build"),
+    *("admission", "budget", "zoo", "build", "models"),
 )
 """Modules of search_space that price a million networks without torch."""
 
-WITH_TORCH = ("search_space.modules", "search_space.network", "search_space.recompute")
+WITH_TORCH = tuple(
+    f"search_space.{name}" for name in ("modules", "network", "recompute", "backbones")
+)
 
 
 def files(package: str) -> list[Path]:

@@ -20,7 +20,7 @@ def test_the_public_names_are_these() -> None:
         # What it costs.
         *("Cost", "cost", "macs", "parse_count", "format_count"),
         # What it is in torch.
-        "build",
+        *("build", "create_model", "list_models"),
         # What goes wrong.
         *("UserError", "SpecError", "UnknownName", "InfeasibleBudget"),
     }
