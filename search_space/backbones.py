@@ -115,7 +115,7 @@ class ImageModel(Network):
         self.recompute = enable
 
     def _fresh(self, form: Form) -> Network:
-        model = ImageModel(self.spec, form)
+        model = ImageModel(self.spec, form, initialised=False)
         if not self.num_classes:
             model.reset_classifier(0)
         return model
@@ -127,7 +127,8 @@ class ImageModel(Network):
     @property
     def _pool(self) -> int:
         """Position of the head's pooling among its operations."""
-        return [isinstance(op, ops.GlobalPool) for op in self._head.fragment.ops].index(True)
+        pools = ops.GlobalPool | ops.AvgPool
+        return [isinstance(op, pools) for op in self._head.fragment.ops].index(True)
 
     @property
     def _classifier(self) -> int:
@@ -221,6 +222,7 @@ class FeatureMaps(Network):
         form: ``masked`` to train, ``condensed`` to deploy.
         generator: Where the initial weights come from; torch's default generator if None.
         out_indices: Which maps, in this order; all if None; negative from the last.
+        initialised: Whether there are initial weights.
 
     Raises:
         UserError: there is no such map.
@@ -232,6 +234,8 @@ class FeatureMaps(Network):
         form: Form = "masked",
         generator: torch.Generator | None = None,
         out_indices: Sequence[int] | None = None,
+        *,
+        initialised: bool = True,
     ) -> None:
         maps = feature_maps(spec.plan(form))
         indices = tuple(range(len(maps)) if out_indices is None else out_indices)
@@ -243,7 +247,7 @@ class FeatureMaps(Network):
                 )
         if not indices:
             raise UserError("`out_indices` (=()) must name at least one feature map")
-        super().__init__(spec, form, generator)
+        super().__init__(spec, form, generator, initialised=initialised)
         self.feature_info = FeatureInfo(maps, tuple(i % len(maps) for i in indices))
         self._maps = [maps[i] for i in indices]
         for step in self.plan.steps[max(m.end for m in self._maps) :]:
@@ -260,4 +264,5 @@ class FeatureMaps(Network):
         self.recompute = enable
 
     def _fresh(self, form: Form) -> Network:
-        return FeatureMaps(self.spec, form, out_indices=self.feature_info.out_indices)
+        indices = self.feature_info.out_indices
+        return FeatureMaps(self.spec, form, out_indices=indices, initialised=False)

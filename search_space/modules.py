@@ -185,6 +185,18 @@ class LearnedClassifier(LearnedLayer):
         return F.linear(x, self.weight * self.expanded_mask(), self.bias)
 
 
+class Conv2d(nn.Conv2d):
+    """Draws no weights of its own; :func:`search_space.network.initialise` draws them all."""
+
+    def reset_parameters(self) -> None: ...
+
+
+class Linear(nn.Linear):
+    """Draws no weights of its own; :func:`search_space.network.initialise` draws them all."""
+
+    def reset_parameters(self) -> None: ...
+
+
 class SqueezeExcite(nn.Module):
     """Channel attention: mean, linear, ReLU, linear, sigmoid, scale (CondenseNetV2's code).
 
@@ -194,9 +206,9 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, channels: int, hidden: int, *, normed: bool = False) -> None:
         super().__init__()
-        self.reduce = nn.Linear(channels, hidden, bias=False)
+        self.reduce = Linear(channels, hidden, bias=False)
         self.norm = nn.BatchNorm1d(hidden) if normed else nn.Identity()
-        self.expand = nn.Linear(hidden, channels, bias=False)
+        self.expand = Linear(hidden, channels, bias=False)
         self.gate = nn.Hardsigmoid() if normed else nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -295,7 +307,7 @@ class GlobalPool(nn.Module):
 
 
 def _conv(op: Any) -> nn.Module:
-    return nn.Conv2d(
+    return Conv2d(
         op.input.channels,
         op.output.channels,
         op.kernel,
@@ -329,7 +341,7 @@ def _reactivation(op: Any) -> nn.Module:
 
 
 def _linear(op: Any) -> nn.Module:
-    return nn.Linear(op.input.channels, op.output.channels, bias=op.bias)
+    return Linear(op.input.channels, op.output.channels, bias=op.bias)
 
 
 def _learned_linear(op: Any) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -67,12 +67,9 @@ class Network(nn.Module):
         self.spec = spec
         self.form = form
         self.plan = spec.plan(form)
-        # On no device the constructors do not draw the initial weights that are replaced here.
-        with torch.device("meta"):
-            self.steps = nn.ModuleDict(
-                {step.name: FragmentModule(step.fragment) for step in self.plan.steps}
-            )
-        self.to_empty(device="cpu")
+        self.steps = nn.ModuleDict(
+            {step.name: FragmentModule(step.fragment) for step in self.plan.steps}
+        )
         self._last_reader = self.plan.last_reader()
         if initialised:
             initialise(self, generator)
@@ -149,8 +146,8 @@ class Network(nn.Module):
         return condensed.train(self.training)
 
     def _fresh(self, form: Form) -> Network:
-        """Another of the same kind, with weights of its own."""
-        return Network(self.spec, form)
+        """Another of the same kind, its weights to be filled in."""
+        return Network(self.spec, form, initialised=False)
 
 
 CONVERSION_TOLERANCE = 1e-4
@@ -199,32 +196,34 @@ def initialise(network: nn.Module, generator: torch.Generator | None) -> None:
 def _convert(masked: FragmentModule, condensed: FragmentModule) -> None:
     """Fills the condensed fragment's tensors from those of the masked one."""
     sources = dict(masked.named_children())
-    targets = dict(condensed.named_children())
+    targets: dict[str, Any] = dict(condensed.named_children())
     gathered: dict[str, Tensor] = {}
     for op in masked.fragment.ops:
         layer = sources[op.name]
         if not isinstance(layer, LearnedLayer):
             continue
         index = layer.kept_index()
-        if isinstance(op, ops.LearnedConv | ops.LearnedLinear):
-            gathered[f"{op.name}_norm"] = index.flatten()
-            targets[f"{op.name}_gather"].load_state_dict({"index": index.flatten()})
-            state = {"weight": _input_groups(layer.weight, index)}
-            if isinstance(op, ops.LearnedLinear) and op.bias:
-                state["bias"] = cast(Tensor, layer.bias)
-            targets[op.name].load_state_dict(state)
-        elif isinstance(op, ops.LearnedReactivation):
+        target = targets[op.name]
+        if isinstance(op, ops.LearnedReactivation):
             adding = f"{op.name}_scatter" if f"{op.name}_scatter" in targets else f"{op.name}_add"
-            targets[adding].load_state_dict({"index": index.flatten()})
-            targets[op.name].load_state_dict({"weight": _output_groups(layer.weight, index)})
-    for name, module in sources.items():
-        if isinstance(module, LearnedLayer) or not module.state_dict():
+            targets[adding].index.copy_(index.flatten())
+            target.weight.copy_(_output_groups(layer.weight, index))
             continue
-        state = module.state_dict()
-        if name in gathered:
-            index = gathered[name]
-            state = {k: v[index] if v.dim() else v for k, v in state.items()}
-        targets[name].load_state_dict(state)
+        gathered[f"{op.name}_norm"] = index.flatten()
+        targets[f"{op.name}_gather"].index.copy_(index.flatten())
+        target.weight.copy_(_input_groups(layer.weight, index))
+        if getattr(op, "bias", False):
+            target.bias.copy_(layer.bias)
+    for name, module in sources.items():
+        own = _tensors(module)
+        if isinstance(module, LearnedLayer) or not own:
+            continue
+        for tensor, copy in zip(own, _tensors(targets[name]), strict=True):
+            copy.copy_(tensor[gathered[name]] if name in gathered and tensor.dim() else tensor)
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
 
 
 def _input_groups(weight: Tensor, index: Tensor) -> Tensor:
