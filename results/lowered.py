@@ -7,7 +7,7 @@ network faster belongs elsewhere and is plugged in here.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import torch
@@ -56,7 +56,10 @@ class GatheredAdd(nn.Module):
 
 
 class SplitGather(nn.Module):
-    """:class:`Gather` for a runtime that can only take channels apart and join them again."""
+    """:class:`Gather` for a runtime that can only take channels apart and join them again.
+
+    pnnx takes minutes over networks with many of them.
+    """
 
     def __init__(self, index: Tensor) -> None:
         super().__init__()
@@ -67,25 +70,65 @@ class SplitGather(nn.Module):
         return torch.cat([channels[i] for i in self.positions], 1)
 
 
-def _dense(conv: nn.Conv2d, index: Tensor, channels: int) -> nn.Conv2d:
+@torch.no_grad()
+def _dense_reader(conv: nn.Conv2d, index: Tensor, channels: int) -> nn.Conv2d:
+    """A grouped convolution that reads ``channels`` gathered by ``index``, as a dense one."""
+    dense = conv.weight.new_zeros(conv.out_channels, channels, *conv.weight.shape[2:])
+    groups = zip(
+        dense.chunk(conv.groups),
+        conv.weight.chunk(conv.groups),
+        index.chunk(conv.groups),
+        strict=True,
+    )
+    for rows, weight, columns in groups:
+        rows.index_add_(1, columns, weight)
+    return _with_weight(conv, dense)
+
+
+def _with_weight(conv: nn.Conv2d, weight: Tensor) -> nn.Conv2d:
+    """A dense convolution with the kernel, stride and padding of another one."""
+    dense = copy.deepcopy(conv)
+    dense.out_channels, dense.in_channels, dense.groups = *weight.shape[:2], 1
+    dense.weight = nn.Parameter(weight)
+    return dense
+
+
+@torch.no_grad()
+def _norm_before(norm: nn.BatchNorm2d, index: Tensor, channels: int) -> nn.BatchNorm2d | None:
+    """A norm of ``channels`` that gathered by ``index`` is ``norm``; None where copies of one
+    channel were trained apart."""
+    before = nn.BatchNorm2d(channels, norm.eps, device=index.device).train(norm.training)
+    for name, tensor in before.state_dict().items():
+        gathered = norm.state_dict()[name]
+        if tensor.dim() and not torch.equal(
+            tensor.index_copy_(0, index, gathered)[index], gathered
+        ):
+            return None
+    return before
+
+
+@torch.no_grad()
+def _reader_of_all(linear: nn.Linear, index: Tensor, channels: int) -> nn.Linear:
+    """A linear layer that reads ``channels`` gathered by ``index``, without the gather."""
+    whole = copy.deepcopy(linear)
+    whole.in_features = channels
+    weight = linear.weight.new_zeros(linear.out_features, channels)
+    whole.weight = nn.Parameter(weight.index_add_(1, index, linear.weight))
+    return whole
+
+
+@torch.no_grad()
+def _dense_writer(conv: nn.Conv2d, index: Tensor, channels: int) -> nn.Conv2d:
     """A grouped convolution whose outputs are added at ``index``, as a dense one to ``channels``.
 
-    Exact: an index repeats between groups only, and each group has inputs of its own. The
-    kernel, stride and padding of the grouped convolution are kept.
+    Exact: an index repeats between groups only, and each group has inputs of its own.
     """
-    folded = copy.deepcopy(conv)
-    folded.out_channels, folded.groups = channels, 1
     dense = conv.weight.new_zeros(channels, conv.in_channels, *conv.weight.shape[2:])
     outputs, inputs = conv.weight.shape[0] // conv.groups, conv.weight.shape[1]
     rows = index.view(conv.groups, outputs)
-    with torch.no_grad():
-        for group, weight in enumerate(
-            conv.weight.view(conv.groups, outputs, *conv.weight.shape[1:])
-        ):
-            columns = torch.arange(group * inputs, (group + 1) * inputs)
-            dense[rows[group][:, None], columns] = weight
-    folded.weight = nn.Parameter(dense)
-    return folded
+    for group, weight in enumerate(conv.weight.chunk(conv.groups)):
+        dense[rows[group], group * inputs : (group + 1) * inputs] = weight
+    return _with_weight(conv, dense)
 
 
 # --- One function per kind of operation that a runtime cannot execute ---------------------------
@@ -99,9 +142,43 @@ def _gathered_add(fragment: FragmentModule, op: Op) -> None:
     fragment.set_submodule(op.name, GatheredAdd(index, op.input.channels))
 
 
-def _split_gather(fragment: FragmentModule, op: Op) -> None:
+def _folded_gather(fragment: FragmentModule, op: Op) -> None:
+    """The norm moves in front of the gather, which the convolution or linear layer then takes in;
+    where that would not be exact, the gather becomes split and join."""
     index = cast(Gather, fragment.get_submodule(op.name)).index
-    fragment.set_submodule(op.name, SplitGather(index))
+    channels = op.input.channels
+    folded: dict[str, nn.Module] = {op.name: nn.Identity()}
+    for reader in _readers(fragment, op):
+        module = fragment.get_submodule(reader.name)
+        if isinstance(module, nn.BatchNorm2d):
+            norm = _norm_before(module, index, channels)
+            if norm is None:
+                break
+            folded[reader.name] = norm
+        elif isinstance(module, nn.Conv2d):
+            folded[reader.name] = _dense_reader(module, index, channels)
+            return _replace(fragment, folded)
+        elif isinstance(module, nn.Linear):
+            folded[reader.name] = _reader_of_all(module, index, channels)
+            return _replace(fragment, folded)
+        elif not isinstance(reader, ops.Activation):
+            break
+    _replace(fragment, {op.name: SplitGather(index)})
+
+
+def _replace(fragment: FragmentModule, modules: dict[str, nn.Module]) -> None:
+    for name, module in modules.items():
+        fragment.set_submodule(name, module)
+
+
+def _readers(fragment: FragmentModule, op: Op) -> Iterator[Op]:
+    """What reads an operation's output, what reads that, ..., as long as there is one reader."""
+    while True:
+        readers = [o for o in fragment.fragment.ops if op.output in o.inputs]
+        if len(readers) != 1 or op.output in fragment.fragment.outputs:
+            return
+        (op,) = readers
+        yield op
 
 
 def _folded_add(fragment: FragmentModule, op: Op) -> None:
@@ -109,14 +186,14 @@ def _folded_add(fragment: FragmentModule, op: Op) -> None:
     increments = op.inputs[1]
     source = next(o for o in fragment.fragment.ops if increments in o.outputs)
     conv = cast(nn.Conv2d, fragment.get_submodule(source.name))
-    fragment.set_submodule(source.name, _dense(conv, index, op.input.channels))
+    fragment.set_submodule(source.name, _dense_writer(conv, index, op.input.channels))
     fragment.set_submodule(op.name, Add())
 
 
 LOWERINGS: dict[str, dict[type[Op], Rewriting]] = {
     "onnx": {ops.IndexAdd: _gathered_add},
     # ncnn has neither a gather of channels nor a scatter.
-    "ncnn": {ops.Gather: _split_gather, ops.IndexAdd: _folded_add},
+    "ncnn": {ops.Gather: _folded_gather, ops.IndexAdd: _folded_add},
 }
 """What each format needs rewritten; a format that is not listed takes the network as it is."""
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from results.lowered import LOWERINGS, GatheredAdd, SplitGather, lowered_for
-from results.verify import difference, input_images, run_torch
+from results.verify import difference, input_images, random_network, run_torch
+from search_space import NetworkSpec
 from search_space.modules import Gather, IndexAdd
 from search_space.network import Network
 
@@ -35,8 +38,22 @@ def test_lowered_networks_compute_the_same_without_what_the_runtime_lacks(
         lowered = lowered_for(format, condensed)
         assert difference(expected, run_torch(lowered, images)) < 1e-6
         lacking = (IndexAdd,) if format == "onnx" else (IndexAdd, Gather)
-        assert not [m for m in lowered.modules() if isinstance(m, lacking)]
+        assert not [m for m in lowered.modules() if isinstance(m, (*lacking, SplitGather))]
     assert (run_torch(condensed, images) == expected).all(), "the network itself is left alone"
+
+
+@torch.no_grad()
+def test_norms_that_were_trained_apart_keep_the_gather_exact(
+    tiny: Callable[[str], NetworkSpec],
+) -> None:
+    condensed = random_network(tiny("reactivating")).to_inference()
+    images = input_images(condensed.spec)
+    for name, norm in condensed.named_modules():
+        if name.endswith("reduce_norm"):
+            norm.weight.add_(torch.rand_like(norm.weight))
+    lowered = lowered_for("ncnn", condensed)
+    assert any(isinstance(m, SplitGather) for m in lowered.modules())
+    assert difference(run_torch(condensed, images), run_torch(lowered, images)) < 1e-6
 
 
 def test_other_modules_and_formats_stay_as_they_are() -> None:
