@@ -82,6 +82,8 @@ def card(
         usages="\n\n".join(
             f"{name}{f' (written by the {exporter} exporter)' * (name == 'onnx')}:\n\n"
             f"```python\n{FORMATS[name].usage}\n```"
+            + f"\n\n{FORMATS[name].note}"
+            * bool(FORMATS[name].note)
             for name in formats
         ),
         images=verification.images,

@@ -62,6 +62,7 @@ class Format:
         run: Logits ``(N, classes)`` of the written files, computed by the format's own runtime.
         extra: The optional dependencies it needs; None if none.
         usage: Three lines of Python that load it and run ``images``.
+        note: What else its users should know.
     """
 
     files: tuple[str, ...]
@@ -69,6 +70,7 @@ class Format:
     run: Callable[[Path, Images], Images]
     extra: str | None
     usage: str
+    note: str = ""
 
 
 def _module(name: str, extra: str) -> Any:
@@ -302,6 +304,8 @@ session = onnxruntime.InferenceSession("{ONNX}")
 import ncnn; net = ncnn.Net(); net.load_param("{NCNN_PARAM}"); net.load_model("{NCNN_BIN}")
 extractor = net.create_extractor(); extractor.input("in0", ncnn.Mat(images[0]).clone())
 code, logits = extractor.extract("out0")""",
+        note="ncnn has no gather of channels: this file holds dense 1x1 convolutions, with more"
+        " multiply-adds and weights than the figures above.",
     ),
 }
 """What ``--format`` accepts."""
