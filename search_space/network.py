@@ -163,7 +163,7 @@ def check_conversion(masked: Network, condensed: Network, images: Tensor) -> Non
     """
     expected, found = masked(images), condensed(images)
     difference = float((expected - found).abs().max() / expected.abs().max().clamp_min(1e-12))
-    if difference > CONVERSION_TOLERANCE:
+    if not difference <= CONVERSION_TOLERANCE:  # no number is no agreement
         raise RuntimeError(
             f"the condensed form of {masked.spec} differs from the masked one by {difference:.1e}"
             f" of the largest output, more than {CONVERSION_TOLERANCE:.0e}"
