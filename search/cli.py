@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from latency_models import DEFAULT_DEVICE
-from search import commands, exporting
+from search import commands, exporting, importing
 from search_space import SPACES, UserError
 from searchers import SEARCHERS
 
@@ -148,6 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_space(p)
     p.add_argument("--samples", type=int, default=1000, help="default %(default)s")
     _add_json(p)
+
+    importing.add_arguments(command("import", importing.import_network))
 
     p = command("dashboard", commands.dashboard)
     p.add_argument("run", type=Path, metavar="RUN", help="folder that `search run` wrote")

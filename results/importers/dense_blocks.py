@@ -1,0 +1,280 @@
+"""Stem, dense blocks and transitions as the CondenseNet and CondenseNetV2 authors name them.
+
+::
+
+    features.init_conv.weight
+    features.denseblock_I.denselayer_J.conv_1.{norm,conv,_mask,_count,_stage}   masked
+    features.denseblock_I.denselayer_J.conv_1.{norm,conv,index}                 condensed
+    features.denseblock_I.denselayer_J.conv_2.{norm,conv}
+    features.denseblock_I.denselayer_J.{sfr.*,se.fc.0.weight,se.fc.2.weight}    CondenseNetV2
+    features.transition_I.conv.{norm,conv}                                      DenseNet
+    features.norm_last
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from results.importers.checkpoint import Checkpoint
+from results.importers.imported import (
+    Overrides,
+    conv_transition,
+    per_stage,
+    ratio,
+    resolution,
+    under,
+)
+from results.importers.learned import (
+    CONV,
+    REACTIVATION,
+    Condensation,
+    Layer,
+    LearnedNames,
+    condensed_condensation,
+    condensed_state,
+    masked_condensation,
+    masked_state,
+)
+from search_space import StageSpec, StemSpec, TransitionSpec, UserError
+from search_space.plan import Form
+
+LAYER = r"features\.denseblock_(\d+)\.denselayer_(\d+)\."
+
+
+def is_dense_blocks(c: Checkpoint) -> bool:
+    """Whether the names are those of the two families."""
+    return "features.denseblock_1.denselayer_1.conv_1.conv.weight" in c
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What the shapes of one block say. ``inputs`` are the channels that enter it."""
+
+    depth: int
+    inputs: int
+    growth_rate: int
+    bottleneck: int
+    groups_3x3: int
+    se_reduction: int
+
+    @property
+    def outputs(self) -> int:
+        return self.inputs + self.depth * self.growth_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """All of a network but its head; ``channels`` leave the last block."""
+
+    form: Form
+    stem: StemSpec
+    image_size: int
+    image_channels: int
+    stages: tuple[StageSpec, ...]
+    transition: TransitionSpec
+    channels: int
+    state_dict: dict[str, Tensor]
+    inferred: tuple[str, ...]
+    assumed: tuple[str, ...]
+
+
+def se_reduction(c: Checkpoint, name: str, channels: int) -> int:
+    """Channels per hidden unit of a squeeze-and-excitation; 0 where the file has none."""
+    if f"{name}.fc.0.weight" not in c:
+        return 0
+    hidden = c.take(f"{name}.fc.0.weight", None, channels).shape[0]
+    reduction = channels // hidden if hidden else 0
+    if not hidden or not reduction or channels // reduction != hidden:
+        raise UserError(
+            f"`{name}.fc.0.weight`: no reduction makes {hidden} hidden units of {channels} channels"
+        )
+    return reduction
+
+
+def se_state(c: Checkpoint, name: str, channels: int, reduction: int) -> dict[str, Tensor]:
+    """Both linear layers of a squeeze-and-excitation under our names."""
+    hidden = channels // reduction
+    return {
+        "se.reduce.weight": c.take(f"{name}.fc.0.weight", hidden, channels),
+        "se.expand.weight": c.take(f"{name}.fc.2.weight", channels, hidden),
+    }
+
+
+def read_body(c: Checkpoint, overrides: Overrides, hard_swish_from_stage: int) -> Body:
+    """Everything that the two families share.
+
+    Args:
+        c: The tensors.
+        overrides: What the user says.
+        hard_swish_from_stage: First stage with hard-swish, from 1; 0 for none.
+
+    Raises:
+        UserError: the tensors are not such a network; the message names one.
+    """
+    form = _form(c)
+    stem_weight = c.take("features.init_conv.weight", None, None, None, None)
+    width, image_channels, kernel, _ = stem_weight.shape
+    stages, widths = _stages(c, width)
+    stem, image_size, assumed = resolution(
+        StemSpec(channels=width, kernel=kernel), len(stages), overrides
+    )
+    groups_3x3 = stages[0].groups_3x3
+    conv = _condensation(
+        c, form, stages, CONV, overrides.groups, overrides.condense_factor, groups_3x3
+    )
+    sfr = _condensation(
+        c, form, stages, REACTIVATION, overrides.sfr_groups, overrides.sparse_factor, groups_3x3
+    )
+    state = {"steps.stem.conv.weight": stem_weight}
+    for number, stage in enumerate(stages, start=1):
+        for layer in range(1, stage.depth + 1):
+            ours = f"steps.stage{number}_layer{layer}"
+            state |= under(ours, _layer_state(c, form, number, layer, stage, conv, sfr))
+    for number, (channels, out) in enumerate(widths, start=1):
+        theirs, ours = f"features.transition_{number}.conv", f"steps.transition{number}.reduce"
+        state |= under(f"{ours}_norm", c.norm(f"{theirs}.norm", channels))
+        state[f"{ours}.weight"] = c.take(f"{theirs}.conv.weight", out, channels, 1, 1)
+    specs = tuple(
+        StageSpec(
+            depth=stage.depth,
+            growth_rate=stage.growth_rate,
+            bottleneck=stage.bottleneck,
+            groups_1x1=conv.groups,
+            condense_factor=conv.factor,
+            groups_3x3=stage.groups_3x3,
+            sfr="all" if c.has(".sfr.conv.weight") else "none",
+            sparse_factor=sfr.factor,
+            sfr_groups=sfr.groups,
+            se_reduction=stage.se_reduction,
+            activation="hard_swish" if 0 < hard_swish_from_stage <= number else "relu",
+        )
+        for number, stage in enumerate(stages, start=1)
+    )
+    inferred = (
+        f"{form} form",
+        per_stage("depth", [s.depth for s in stages]),
+        per_stage("growth rate", [s.growth_rate for s in stages]),
+        per_stage("bottleneck", [s.bottleneck for s in stages]),
+        per_stage("groups of the 3x3", [s.groups_3x3 for s in stages]),
+        *(
+            (per_stage("SE reduction", [s.se_reduction for s in stages]),)
+            if c.has("se.fc.0.weight")
+            else ()
+        ),
+        *conv.inferred,
+        *sfr.inferred,
+    )
+    return Body(
+        form=form,
+        stem=stem,
+        image_size=image_size,
+        image_channels=image_channels,
+        stages=specs,
+        transition=conv_transition(widths) if widths else TransitionSpec(),
+        channels=stages[-1].outputs,
+        state_dict=state,
+        inferred=inferred,
+        assumed=(*assumed, *conv.assumed, *sfr.assumed),
+    )
+
+
+def _form(c: Checkpoint) -> Form:
+    if c.has("._mask") and c.has(".index"):
+        raise UserError(
+            "the checkpoint holds both masks and indexes: it was converted in part; import the"
+            " one from before or after the conversion"
+        )
+    return "condensed" if c.has(".conv_1.index") else "masked"
+
+
+def _stages(c: Checkpoint, width: int) -> tuple[list[Stage], list[tuple[int, int]]]:
+    """The blocks, and channels in and out of each transition that has a convolution."""
+    stages, widths = [], []
+    for number, depth in enumerate(c.depths(LAYER), start=1):
+        name = f"features.denseblock_{number}.denselayer_1"
+        weight = c.take(f"{name}.conv_2.conv.weight", None, None, 3, 3)
+        growth_rate, per_group = weight.shape[:2]
+        inner = c.take(f"{name}.conv_2.norm.weight", None).shape[0]
+        stage = Stage(
+            depth=depth,
+            inputs=width,
+            growth_rate=growth_rate,
+            bottleneck=ratio(inner, growth_rate, f"`{name}.conv_2.norm.weight`"),
+            groups_3x3=ratio(inner, per_group, f"`{name}.conv_2.conv.weight`"),
+            se_reduction=se_reduction(c, f"{name}.se", growth_rate),
+        )
+        stages.append(stage)
+        width = stage.outputs
+        transition = f"features.transition_{number}.conv"
+        if f"{transition}._mask" in c or f"{transition}.index" in c:
+            raise UserError(
+                f"`{transition}` is a learned group convolution between stages, which a network"
+                " description cannot express; import a network whose transitions only pool"
+            )
+        if f"{transition}.conv.weight" in c:
+            out = c.take(f"{transition}.conv.weight", None, width, 1, 1).shape[0]
+            widths.append((width, out))
+            width = out
+    return stages, widths
+
+
+def _layers(stages: list[Stage], names: LearnedNames) -> list[Layer]:
+    """Every learned layer of a kind, as many as there are layers."""
+    return [
+        _learned(names, number, layer, stage)
+        for number, stage in enumerate(stages, start=1)
+        for layer in range(1, stage.depth + 1)
+    ]
+
+
+def _learned(names: LearnedNames, number: int, layer: int, stage: Stage) -> Layer:
+    name = f"features.denseblock_{number}.denselayer_{layer}.{names.theirs}"
+    inputs = stage.inputs + (layer - 1) * stage.growth_rate
+    if names is REACTIVATION:
+        return Layer(name=name, outputs=inputs, inputs=stage.growth_rate)
+    return Layer(name=name, outputs=stage.bottleneck * stage.growth_rate, inputs=inputs)
+
+
+def _condensation(
+    c: Checkpoint,
+    form: Form,
+    stages: list[Stage],
+    names: LearnedNames,
+    groups: int | None,
+    factor: int | None,
+    convention: int,
+) -> Condensation:
+    """Groups and factor of one kind of learned layer; 1 and 1 where the network has none."""
+    if not c.has(f".{names.theirs}._mask") and not c.has(f".{names.theirs}.index"):
+        return Condensation(groups=1, factor=1)
+    layers = _layers(stages, names)
+    if form == "condensed":
+        return condensed_condensation(c, layers, names)
+    return masked_condensation(c, layers, names, groups, factor, convention)
+
+
+def _layer_state(
+    c: Checkpoint,
+    form: Form,
+    number: int,
+    layer: int,
+    stage: Stage,
+    conv: Condensation,
+    sfr: Condensation,
+) -> dict[str, Tensor]:
+    """One dense layer under our names."""
+    name = f"features.denseblock_{number}.denselayer_{layer}"
+    read = condensed_state if form == "condensed" else masked_state
+    state = read(c, _learned(CONV, number, layer, stage), CONV, conv)
+    inner = stage.bottleneck * stage.growth_rate
+    state |= under("conv_norm", c.norm(f"{name}.conv_2.norm", inner))
+    state["conv.weight"] = c.take(
+        f"{name}.conv_2.conv.weight", stage.growth_rate, inner // stage.groups_3x3, 3, 3
+    )
+    if stage.se_reduction:
+        state |= se_state(c, f"{name}.se", stage.growth_rate, stage.se_reduction)
+    if c.has(".sfr.conv.weight"):
+        state |= read(c, _learned(REACTIVATION, number, layer, stage), REACTIVATION, sfr)
+    return state
