@@ -81,24 +81,23 @@ def import_network(args: argparse.Namespace) -> int:
 
 def write_network(imported: Imported, folder: Path) -> None:
     """Writes architecture and weights; raises UserError where the folder cannot be written."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from results.folder import write_atomically
     from search_space import build
 
     network = build(imported.spec, imported.form)
     network.load_state_dict(imported.state_dict)
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    metadata = {"form": imported.form, "format": "1", "spec": imported.spec.id}
     temporary = folder / f".{WEIGHTS}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {name: tensor.contiguous() for name, tensor in network.state_dict().items()},
-            temporary,
-            metadata={"form": imported.form, "spec": imported.spec.id},
-        )
+        temporary.write_bytes(save(tensors, metadata))
         temporary.replace(folder / WEIGHTS)
         write_atomically(folder / ARCHITECTURE, imported.spec.to_yaml())
     except OSError as error:
         raise UserError(f"the folder {folder} cannot be written: {error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        if folder.is_dir():
+            temporary.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from results.importers import condensenet, condensenetv2, sparsenet
 from results.importers.checkpoint import Checkpoint, read_checkpoint
-from results.importers.imported import Imported, Overrides
+from results.importers.imported import Imported, Overrides, check_overrides
 from search_space.errors import UserError
 
 __all__ = ["IMPORTERS", "Imported", "Importer", "Overrides", "import_checkpoint"]
@@ -47,6 +47,7 @@ def import_checkpoint(
             try:
                 imported = importer.read(checkpoint, overrides or Overrides())
                 checkpoint.check_all_read()
+                check_overrides(imported.spec, overrides or Overrides())
             except UserError as error:
                 raise UserError(f"{path}, read as {family}: {error}") from None
             return family, imported

@@ -47,6 +47,11 @@ def _classifier(
     """Condense factor of the classifier, its tensors under our names, what is known and not."""
     if "classifier.index" not in c:
         factor = overrides.classifier_condense_factor or 1
+        if factor > channels:
+            raise UserError(
+                f"--classifier-condense-factor (={factor}) must be at most the features"
+                f" (={channels}) that the classifier chooses from"
+            )
         state = {
             "classifier.weight": c.take("classifier.weight", None, channels),
             "classifier.bias": c.take("classifier.bias", None),
@@ -57,8 +62,9 @@ def _classifier(
                     f"--classifier-condense-factor {factor} needs a network in masked form; this"
                     " one is converted and its classifier reads every feature"
                 )
-            state["classifier.mask"] = torch.ones(1, channels, dtype=torch.bool)
-        note = f"the classifier condenses by {factor} (--classifier-condense-factor)"
+            state["classifier.mask"] = _strongest(state["classifier.weight"], factor)
+        part = "every feature" if factor == 1 else f"the strongest 1/{factor} of the features"
+        note = f"the classifier reads {part} (--classifier-condense-factor)"
         return factor, state, [], [note]
     index = c.take("classifier.index", None).long()
     factor = channels // max(1, len(index))
@@ -75,3 +81,15 @@ def _classifier(
         "classifier.bias": c.take("classifier.linear.bias", None),
     }
     return factor, state, [f"the classifier keeps 1/{factor} of the features"], []
+
+
+def _strongest(weight: Tensor, factor: int) -> Tensor:
+    """``(1, features)``; True for the 1/``factor`` of the features with the largest L1 norms.
+
+    As the authors' conversion chooses them, after training.
+    """
+    features = weight.shape[1]
+    kept = weight.abs().sum(0).argsort(descending=True)[: features // factor]
+    mask = torch.zeros(1, features, dtype=torch.bool)
+    mask[0, kept] = True
+    return mask

@@ -12,7 +12,8 @@ from results.importers.imported import Imported, Overrides, under
 from search_space import HeadSpec, NetworkSpec
 
 HARD_SWISH_FROM_STAGE = 3
-"""As in all networks that the authors name."""
+HEAD_SE_REDUCTION = 16
+"""Both as in all networks that the authors name."""
 
 
 def recognises(c: Checkpoint) -> bool:
@@ -25,7 +26,7 @@ def read(c: Checkpoint, overrides: Overrides) -> Imported:
     first = HARD_SWISH_FROM_STAGE if first is None else first
     body = read_body(c, overrides, first)
     channels = body.channels
-    reduction = se_reduction(c, "features.se_last", channels)
+    reduction = se_reduction(c, "features.se_last", channels, HEAD_SE_REDUCTION)
     features = c.take("fc.weight", None, channels)
     width = features.shape[0]
     weight = c.take("classifier.weight", None, width)

@@ -80,13 +80,17 @@ class Body:
     assumed: tuple[str, ...]
 
 
-def se_reduction(c: Checkpoint, name: str, channels: int) -> int:
-    """Channels per hidden unit of a squeeze-and-excitation; 0 where the file has none."""
+def se_reduction(c: Checkpoint, name: str, channels: int, convention: int = 1) -> int:
+    """Channels per hidden unit of a squeeze-and-excitation; 0 where the file has none.
+
+    Of several that give the same hidden units it is ``convention``, where that is among them.
+    """
     if f"{name}.fc.0.weight" not in c:
         return 0
     hidden = c.take(f"{name}.fc.0.weight", None, channels).shape[0]
-    reduction = channels // hidden if hidden else 0
-    if not hidden or not reduction or channels // reduction != hidden:
+    likely = (convention, channels // max(1, hidden))
+    reduction = next((r for r in likely if r and channels // r == hidden), 0)
+    if not hidden or not reduction:
         raise UserError(
             f"`{name}.fc.0.weight`: no reduction makes {hidden} hidden units of {channels} channels"
         )

@@ -111,3 +111,25 @@ def ratio(whole: int, part: int, what: str) -> int:
             " one of those that are read here"
         )
     return whole // part
+
+
+def check_overrides(spec: NetworkSpec, overrides: Overrides) -> None:
+    """Raises UserError where a network is not what the user says: its tensors decide otherwise."""
+    stage = spec.stages[0]
+    swishing = (i for i, s in enumerate(spec.stages, start=1) if s.activation == "hard_swish")
+    found = Overrides(
+        image_size=spec.image_size,
+        stem_stride=spec.stem.stride,
+        groups=stage.groups_1x1,
+        condense_factor=stage.condense_factor,
+        sfr_groups=stage.sfr_groups,
+        sparse_factor=stage.sparse_factor,
+        hard_swish_from_stage=next(swishing, 0),
+        classifier_condense_factor=spec.head.condense_factor,
+    )
+    for name, said in vars(overrides).items():
+        if said not in (None, getattr(found, name)):
+            raise UserError(
+                f"--{name.replace('_', '-')} (={said}) must be {getattr(found, name)}, which the"
+                " tensors and the family of the network leave no choice about"
+            )

@@ -102,25 +102,28 @@ def masked_condensation(
         inferred.append(f"{names.groups} {found} from the masks")
     else:
         assumed.append(f"{names.groups} {found} ({names.groups_option})")
-    drops = [_drops(c, layer, mask) for layer, mask in zip(layers, masks, strict=True)]
-    if factor is None and dropped and (fitting := _factor(drops)):
-        inferred.append(f"{names.factor} {fitting} from the masks")
+    if factor is None:
+        drops = [_drops(c, layer, mask) for layer, mask in zip(layers, masks, strict=True)]
+        factor, known = _factor(drops, found) if dropped else (found, False)
     else:
-        fitting = factor or found
-        assumed.append(f"{names.factor} {fitting} ({names.factor_option})")
+        known = False
+    if known:
+        inferred.append(f"{names.factor} {factor} from the masks")
+    else:
+        assumed.append(f"{names.factor} {factor} ({names.factor_option})")
     for layer, mask in zip(layers, masks, strict=True):
-        least = mask.shape[1] // fitting
+        least = mask.shape[1] // factor
         if int(mask.sum(1).min()) < least:
             raise UserError(
                 f"`{layer.name}._mask` keeps fewer than {least} of {mask.shape[1]} channels, which"
-                f" {names.factor} = {fitting} does not allow; give the factor with"
-                f" {names.factor_option}"
+                f" {names.factor} = {factor} does not allow; if the factor is another, give it with"
+                f" {names.factor_option}, else this is not the mask of a learned layer"
             )
-    coming = sum(bool((m.sum(1) != m.shape[1] // fitting).any()) for m in masks)
+    coming = sum(bool((m.sum(1) != m.shape[1] // factor).any()) for m in masks)
     if coming:
         inferred.append(f"{coming} of {len(masks)} {names.ours} layers still have drops to come")
     return Condensation(
-        groups=found, factor=fitting, inferred=tuple(inferred), assumed=tuple(assumed)
+        groups=found, factor=factor, inferred=tuple(inferred), assumed=tuple(assumed)
     )
 
 
@@ -151,19 +154,25 @@ def _drops(c: Checkpoint, layer: Layer, mask: Tensor) -> tuple[int, int, int | N
     return candidates, dropped, c.counter(f"{layer.name}._stage")
 
 
-def _factor(drops: Sequence[tuple[int, int, int | None]]) -> int | None:
-    """The factor f for which every layer has dropped ``stage`` times its 1/f; None if unknown.
+def _factor(drops: Sequence[tuple[int, int, int | None]], convention: int) -> tuple[int, bool]:
+    """The factor f that explains the drops, and whether it is the only natural one.
 
+    Each drop takes 1/f of the candidates and the stage counts the drops that were due, so that
+    their number tells f, unless some were missed: the authors' code makes one drop where several
+    are due. Then the convention decides, where it is possible, or else the least factor.
     Without a stage all f - 1 drops are taken to have happened.
     """
-    fitting: set[int] = set()
-    for candidates, dropped, stage in drops:
-        whole, part = candidates, candidates - dropped
-        if stage is not None:
-            whole, part = stage * candidates, dropped
-        fitting.add(whole // part if part > 0 and whole % part == 0 else 0)
-    factor = fitting.pop()
-    return factor if not fitting and factor > 1 else None
+    possible, natural = [], []
+    for factor in range(2, min(candidates for candidates, _, _ in drops) + 1):
+        made = [(d * factor / n, factor - 1 if s is None else s) for n, d, s in drops]
+        divides = all(n % factor == 0 for n, _, _ in drops)
+        if divides and all(m.is_integer() and m <= due < factor for m, due in made):
+            possible.append(factor)
+            if all(m == due for m, due in made):
+                natural.append(factor)
+    if natural:
+        return natural[0], True
+    return convention if convention in possible or not possible else possible[0], False
 
 
 def condensed_condensation(
@@ -205,15 +214,14 @@ def condensed_condensation(
 def masked_state(
     c: Checkpoint, layer: Layer, names: LearnedNames, condensation: Condensation
 ) -> dict[str, Tensor]:
-    """Norm, dense weight and mask under our names."""
+    """Norm, dense weight and, unless the factor is 1, mask under our names."""
     state = {
         f"{names.ours}.weight": c.take(
             f"{layer.name}.conv.weight", layer.outputs, layer.inputs, 1, 1
         )
     }
-    mask = member_mask(c, layer, names)[: condensation.groups]
     if condensation.factor > 1:
-        state[f"{names.ours}.mask"] = mask
+        state[f"{names.ours}.mask"] = member_mask(c, layer, names)[: condensation.groups]
     return _with_norm(c, layer, names, layer.inputs, state)
 
 
