@@ -50,8 +50,9 @@ def import_network(args: argparse.Namespace) -> int:
 
     said = {name: getattr(args, name) for name in OVERRIDES}
     for name, value in said.items():
-        if value is not None and value < (0 if name == "hard_swish_from_stage" else 1):
-            raise UserError(f"--{name.replace('_', '-')} (={value}) must be a whole number above 0")
+        least = 0 if name == "hard_swish_from_stage" else 1
+        if value is not None and value < least:
+            raise UserError(f"--{name.replace('_', '-')} (={value}) must be at least {least}")
     for name in (ARCHITECTURE, WEIGHTS):
         if (args.out / name).exists():
             raise UserError(f"{args.out / name} exists already; choose another --out")
