@@ -129,6 +129,12 @@ def read_checkpoint(path: Path, entry: str | None = None) -> Checkpoint:
     tensors, found = _select(payload, path, entry)
     tensors = {_plain_name(name): tensor for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
+        if not _is_plain(tensor):
+            raise UserError(
+                f"{path}: `{name}` is a {tensor.dtype} tensor of layout {tensor.layout} on"
+                f" {tensor.device} and must hold real numbers, dense and not quantised; save the"
+                " weights before they are quantised or made sparse"
+            )
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise UserError(
                 f"{path}: `{name}` holds numbers that are not finite: the training diverged or"
@@ -159,11 +165,11 @@ def _pickled(path: Path) -> object:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and foreign:
             raise UserError(
-                f"{path} holds an object of {foreign[1]}, which only running code from the file"
-                " could make; if you trust it, load it in the program that wrote it and save the"
-                " tensors alone: torch.save(model.state_dict(), FILE)"
+                f"{path} holds an object of {foreign[1]}, and objects are not read from files"
+                " because making them can run code; if you trust the file, load it in the program"
+                " that wrote it and save the tensors alone: torch.save(model.state_dict(), FILE)"
             ) from None
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = re.split(r"\n|\. ", str(error))[0] or type(error).__name__
         raise UserError(
             f"{path}: not a checkpoint that torch can read: {reason:.120}; name a file that"
             " torch.save wrote, or a .safetensors file"
@@ -199,6 +205,14 @@ def _tensors(value: object) -> dict[str, Tensor]:
 def _names(names: Iterable[object]) -> str:
     shown = [str(name) for name in names]
     return (", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "")) or "none"
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return (
+        tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+        and not (tensor.is_quantized or tensor.is_complex())
+    )
 
 
 def _plain_name(name: str) -> str:

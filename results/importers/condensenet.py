@@ -52,9 +52,10 @@ def _classifier(
                 f"--classifier-condense-factor (={factor}) must be at most the features"
                 f" (={channels}) that the classifier chooses from"
             )
+        weight = c.take("classifier.weight", None, channels)
         state = {
-            "classifier.weight": c.take("classifier.weight", None, channels),
-            "classifier.bias": c.take("classifier.bias", None),
+            "classifier.weight": weight,
+            "classifier.bias": c.take("classifier.bias", weight.shape[0]),
         }
         if factor > 1:
             if c.has(".conv_1.index"):
@@ -75,10 +76,11 @@ def _classifier(
         )
     if int(index.min()) < 0 or int(index.max()) >= channels:
         raise UserError(f"`classifier.index` must name features from 0 to {channels - 1}")
+    weight = c.take("classifier.linear.weight", None, len(index))
     state = {
         "classifier_gather.index": index,
-        "classifier.weight": c.take("classifier.linear.weight", None, len(index)),
-        "classifier.bias": c.take("classifier.linear.bias", None),
+        "classifier.weight": weight,
+        "classifier.bias": c.take("classifier.linear.bias", weight.shape[0]),
     }
     return factor, state, [f"the classifier keeps 1/{factor} of the features"], []
 

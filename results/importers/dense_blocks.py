@@ -24,6 +24,7 @@ from results.importers.imported import (
     per_stage,
     ratio,
     resolution,
+    stem_weight,
     under,
 )
 from results.importers.learned import (
@@ -118,8 +119,8 @@ def read_body(c: Checkpoint, overrides: Overrides, hard_swish_from_stage: int) -
         UserError: the tensors are not such a network; the message names one.
     """
     form = _form(c)
-    stem_weight = c.take("features.init_conv.weight", None, None, None, None)
-    width, image_channels, kernel, _ = stem_weight.shape
+    first = stem_weight(c, "features.init_conv.weight")
+    width, image_channels, kernel, _ = first.shape
     stages, widths = _stages(c, width)
     stem, image_size, assumed = resolution(
         StemSpec(channels=width, kernel=kernel), len(stages), overrides
@@ -131,7 +132,7 @@ def read_body(c: Checkpoint, overrides: Overrides, hard_swish_from_stage: int) -
     sfr = _condensation(
         c, form, stages, REACTIVATION, overrides.sfr_groups, overrides.sparse_factor, groups_3x3
     )
-    state = {"steps.stem.conv.weight": stem_weight}
+    state = {"steps.stem.conv.weight": first}
     for number, stage in enumerate(stages, start=1):
         for layer in range(1, stage.depth + 1):
             ours = f"steps.stage{number}_layer{layer}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from results.importers.checkpoint import Checkpoint
 from search_space import StemSpec, TransitionSpec, UserError
 from search_space.plan import Form
 from search_space.spec import NetworkSpec
@@ -101,6 +102,12 @@ def conv_transition(widths: Sequence[tuple[int, int]]) -> TransitionSpec:
         + ", ".join(f"{channels} to {out}" for channels, out in widths)
         + "; such a network cannot be described"
     )
+
+
+def stem_weight(c: Checkpoint, name: str) -> Tensor:
+    """``(channels, image channels, kernel, kernel)``: the first convolution's weight."""
+    kernel = c.take(name, None, None, None, None).shape[2]
+    return c.take(name, None, None, kernel, kernel)
 
 
 def ratio(whole: int, part: int, what: str) -> int:

@@ -26,6 +26,7 @@ from results.importers.imported import (
     conv_transition,
     per_stage,
     ratio,
+    stem_weight,
     under,
 )
 from search_space import HeadSpec, NetworkSpec, StageSpec, StemSpec, TransitionSpec, UserError
@@ -76,7 +77,7 @@ class Stage:
 
 def read(c: Checkpoint, overrides: Overrides) -> Imported:
     """The network and its weights; raises UserError where the tensors are no such network."""
-    stem = c.take("features.conv0.weight", None, None, None, None)
+    stem = stem_weight(c, "features.conv0.weight")
     stages = _stages(c, stem.shape[0])
     rule = _fetch_rule(c, stages)
     state = {"steps.stem.conv.weight": stem}

@@ -533,6 +533,7 @@ class Foreign:
     ("content", "message"),
     [
         ({"state_dict": {"a": torch.ones(1)}, "extra": Foreign()}, "an object of .*Foreign"),
+        ({"conv1.weight": torch.ones(1).to_sparse()}, "dense and not quantised"),
         ({"epoch": 1}, "no tensors under .* its entries: epoch"),
         ([1, 2], "holds a list and must hold a state_dict"),
         ({"conv1.weight": torch.ones(1)}, r"\(conv1.weight, ...\) are not named"),
