@@ -82,19 +82,16 @@ def import_network(args: argparse.Namespace) -> int:
 
 def write_network(imported: Imported, folder: Path) -> None:
     """Writes architecture and weights; raises UserError where the folder cannot be written."""
-    from safetensors.torch import save
-
     from results.folder import write_atomically
+    from results.weights import save_weights
     from search_space import build
 
     network = build(imported.spec, imported.form)
     network.load_state_dict(imported.state_dict)
-    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    metadata = {"form": imported.form, "format": "1", "spec": imported.spec.id}
     temporary = folder / f".{WEIGHTS}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(save(tensors, metadata))
+        save_weights(network, temporary)
         temporary.replace(folder / WEIGHTS)
         write_atomically(folder / ARCHITECTURE, imported.spec.to_yaml())
     except OSError as error:

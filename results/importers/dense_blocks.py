@@ -38,7 +38,7 @@ from results.importers.learned import (
     masked_condensation,
     masked_state,
 )
-from search_space import StageSpec, StemSpec, TransitionSpec, UserError
+from search_space import DenseStage, StemSpec, TransitionSpec, UserError
 from search_space.plan import Form
 
 LAYER = r"features\.denseblock_(\d+)\.denselayer_(\d+)\."
@@ -73,7 +73,7 @@ class Body:
     stem: StemSpec
     image_size: int
     image_channels: int
-    stages: tuple[StageSpec, ...]
+    stages: tuple[DenseStage, ...]
     transition: TransitionSpec
     channels: int
     state_dict: dict[str, Tensor]
@@ -142,7 +142,7 @@ def read_body(c: Checkpoint, overrides: Overrides, hard_swish_from_stage: int) -
         state |= under(f"{ours}_norm", c.norm(f"{theirs}.norm", channels))
         state[f"{ours}.weight"] = c.take(f"{theirs}.conv.weight", out, channels, 1, 1)
     specs = tuple(
-        StageSpec(
+        DenseStage(
             depth=stage.depth,
             growth_rate=stage.growth_rate,
             bottleneck=stage.bottleneck,

@@ -29,9 +29,8 @@ from results.importers.imported import (
     stem_weight,
     under,
 )
-from search_space import HeadSpec, NetworkSpec, StageSpec, StemSpec, TransitionSpec, UserError
-from search_space.fetch import fetched
-from search_space.spec import FETCH_RULES
+from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec, TransitionSpec, UserError
+from search_space.fetch import FETCH_RULES, fetched
 
 LAYER = r"features\.dense-stage-(\d+)\.block-(\d+)\."
 FETCH_BASE = 2
@@ -108,7 +107,7 @@ def read(c: Checkpoint, overrides: Overrides) -> Imported:
             classes=linear.shape[0],
             stem=StemSpec(channels=stem.shape[0], kernel=stem.shape[2], stride=stride),
             stages=tuple(
-                StageSpec(
+                DenseStage(
                     depth=stage.depth,
                     growth_rate=stage.growth_rate,
                     bottleneck=stage.bottleneck,

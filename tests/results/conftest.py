@@ -16,7 +16,7 @@ from search_space import (
     HeadSpec,
     NetworkSpec,
     SearchSpace,
-    StageSpec,
+    DenseStage,
     StemSpec,
     TransitionSpec,
 )
@@ -111,7 +111,7 @@ def trial(
 
 def _tiny(name: str) -> NetworkSpec:
     """Networks for 8 x 8 images that hold every kind of operation between them."""
-    learned = StageSpec(
+    learned = DenseStage(
         depth=3, growth_rate=8, groups_1x1=4, condense_factor=4, groups_3x3=4, se_reduction=2
     )
     reactivating = dataclasses.replace(
@@ -121,7 +121,7 @@ def _tiny(name: str) -> NetworkSpec:
         "learned": (learned, learned),
         "reactivating": (reactivating, reactivating),
         "sparse": (dataclasses.replace(reactivating, depth=5, fetch="exponential"),) * 2,
-        "plain": (StageSpec(depth=2, growth_rate=4),) * 2,
+        "plain": (DenseStage(depth=2, growth_rate=4),) * 2,
     }[name]
     return NetworkSpec(
         image_size=8,

@@ -16,7 +16,7 @@ from results.importers.imported import conv_transition
 from search_space import (
     HeadSpec,
     NetworkSpec,
-    StageSpec,
+    DenseStage,
     StemSpec,
     TransitionSpec,
     UserError,
@@ -31,7 +31,7 @@ State = dict[str, Tensor]
 TRANSITION = TransitionSpec(kind="conv", compression=0.5)
 
 
-def network_spec(*stages: StageSpec, stem: int = 16, **more: object) -> NetworkSpec:
+def network_spec(*stages: DenseStage, stem: int = 16, **more: object) -> NetworkSpec:
     """A network as the authors' fixed 8 x 8 pooling sizes it; five stages or more as for 7 x 7."""
     many = len(stages) >= 5
     return NetworkSpec(
@@ -43,8 +43,8 @@ def network_spec(*stages: StageSpec, stem: int = 16, **more: object) -> NetworkS
     )
 
 
-def learned(growth_rate: int, depth: int = 2, g: int = 4, c: int = 4, **more: object) -> StageSpec:
-    return StageSpec(
+def learned(growth_rate: int, depth: int = 2, g: int = 4, c: int = 4, **more: object) -> DenseStage:
+    return DenseStage(
         depth=depth,
         growth_rate=growth_rate,
         groups_1x1=g,
@@ -54,12 +54,12 @@ def learned(growth_rate: int, depth: int = 2, g: int = 4, c: int = 4, **more: ob
     )
 
 
-def reactivating(growth_rate: int, g: int = 4, s: int = 4, **more: object) -> StageSpec:
+def reactivating(growth_rate: int, g: int = 4, s: int = 4, **more: object) -> DenseStage:
     return learned(growth_rate, sfr="all", sfr_groups=g, sparse_factor=s, **{"depth": 1, **more})
 
 
 def sparse(growth_rate: int, depth: int, bottleneck: int = 4, fetch: str = "exponential"):
-    return StageSpec(depth=depth, growth_rate=growth_rate, bottleneck=bottleneck, fetch=fetch)
+    return DenseStage(depth=depth, growth_rate=growth_rate, bottleneck=bottleneck, fetch=fetch)
 
 
 CONDENSENETS = {

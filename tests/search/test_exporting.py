@@ -18,7 +18,7 @@ from results.weights import load_weights, save_weights
 from search import exporting
 from search.cli import main
 from search.exporting import names
-from search_space import HeadSpec, NetworkSpec, StageSpec, StemSpec, build
+from search_space import HeadSpec, NetworkSpec, DenseStage, StemSpec, build
 from search_space.network import Network
 
 SPEC = NetworkSpec(
@@ -26,7 +26,7 @@ SPEC = NetworkSpec(
     classes=6,
     stem=StemSpec(channels=8),
     stages=(
-        StageSpec(
+        DenseStage(
             depth=2,
             growth_rate=8,
             groups_1x1=4,

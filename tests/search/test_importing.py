@@ -12,13 +12,13 @@ from safetensors import safe_open
 from torch import Tensor
 
 from search.cli import main
-from search_space import NetworkSpec, StageSpec, StemSpec, TransitionSpec, build
+from search_space import NetworkSpec, DenseStage, StemSpec, TransitionSpec, build
 
 SPEC = NetworkSpec(
     image_size=8,
     classes=3,
     stem=StemSpec(channels=4),
-    stages=(StageSpec(depth=1, growth_rate=4, bottleneck=0, fetch="exponential"),),
+    stages=(DenseStage(depth=1, growth_rate=4, bottleneck=0, fetch="exponential"),),
     transition=TransitionSpec(),
 )
 THEIRS = {
