@@ -105,9 +105,7 @@ _MOVES: dict[type[Op], MoveKind] = {
 
 
 def _move(op: Op) -> Kernel:
-    window, stride = (
-        (op.kernel, op.stride) if isinstance(op, ops.AvgPool | ops.MaxPool) else (1, 1)
-    )
+    window, stride = (op.kernel, op.stride) if isinstance(op, ops.AvgPool | ops.MaxPool) else (1, 1)
     return Kernel(
         kind=_MOVES[type(op)],
         in_elements=sum([v.elements for v in op.inputs]),

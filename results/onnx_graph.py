@@ -109,8 +109,9 @@ def _linear(g: Graph, op: Op, layer: nn.Linear, x: str) -> str:
 
 
 def _masked_linear(g: Graph, op: Op, layer: m.LearnedClassifier, x: str) -> str:
-    weight = g.constant("weight", layer.weight * layer.expanded_mask())
-    return g.add_vector("Gemm", x, weight, g.constant("bias", layer.bias), transB=1)
+    constants = [g.constant("weight", layer.weight * layer.expanded_mask())]
+    constants += [g.constant("bias", layer.bias)] if layer.bias is not None else []
+    return g.add_vector("Gemm", x, *constants, transB=1)
 
 
 def _norm(g: Graph, op: Op, norm: nn.BatchNorm2d, x: str) -> str:

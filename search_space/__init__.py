@@ -3,8 +3,8 @@
 Torch is imported only when :func:`build` or :func:`create_model` is called.
 """
 
-from search_space.budget import format_count, parse_count
 from search_space.blocks import BLOCKS, DenseStage, ResidualStage, ShuffleStage
+from search_space.budget import format_count, parse_count
 from search_space.build import build
 from search_space.cost import Cost, cost, macs
 from search_space.errors import InfeasibleBudget, SpecError, UnknownName, UserError
@@ -19,6 +19,7 @@ __all__ = [
     "SPACES",
     "ZOO",
     "Cost",
+    "DenseStage",
     "Dimension",
     "HeadSpec",
     "InfeasibleBudget",
@@ -27,7 +28,6 @@ __all__ = [
     "SearchSpace",
     "ShuffleStage",
     "SpecError",
-    "DenseStage",
     "StemSpec",
     "TransitionSpec",
     "UnknownName",

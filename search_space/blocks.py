@@ -6,6 +6,8 @@ from search_space.dense_block import DenseStage
 from search_space.residual_block import ResidualStage
 from search_space.shuffle_block import ShuffleStage
 
+__all__ = ["BLOCKS", "DenseStage", "ResidualStage", "ShuffleStage", "Stage"]
+
 Stage = DenseStage | ResidualStage | ShuffleStage
 
 BLOCKS: dict[str, type[Stage]] = {

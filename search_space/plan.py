@@ -168,13 +168,11 @@ class Pen(ABC):
         """A classifier that is condensed as one group (CondenseNet, section 4.2)."""
 
 
-def _check_condensing(
-    name: str, what: str, verb: str, x: Any, how: Learned | Reactivation
-) -> None:
+def _check_condensing(name: str, what: str, verb: str, x: Any, how: Learned | Reactivation) -> None:
     if x.channels % how.block:
         raise SpecError(
-            f"`condense_block` (={how.block}) must divide the {what} (={x.channels}), which are kept or"
-            " dropped in blocks; lower it or change the growth rates or the stem"
+            f"`condense_block` (={how.block}) must divide the {what} (={x.channels}), which are"
+            " kept or dropped in blocks; lower it or change the growth rates or the stem"
         )
     if kept_channels(x.channels, how.factor, how.block) == 0:
         raise SpecError(
@@ -284,9 +282,7 @@ class Trace(Pen):
             y = self.norm_act("sfr", y, activation)
         return self.sum("sfr_add", (x, y))
 
-    def squeeze_excite(
-        self, name: str, x: Value, reduction: int, *, normed: bool = False
-    ) -> Value:
+    def squeeze_excite(self, name: str, x: Value, reduction: int, *, normed: bool = False) -> Value:
         return self.add(ops.SqueezeExcite, name, (x,), reduction=reduction, normed=normed)
 
     def shuffle(self, name: str, x: Value, groups: int) -> Value:

@@ -31,9 +31,7 @@ class UnitSettings(NamedTuple):
     stride: int
 
 
-def first_unit(
-    pen: Pen, inputs: Sequence[Any], s: UnitSettings, merged: bool
-) -> tuple[Any, ...]:
+def first_unit(pen: Pen, inputs: Sequence[Any], s: UnitSettings, merged: bool) -> tuple[Any, ...]:
     """The unit that changes channels and resolution, beside a projection that does so too."""
     x = pen.concat("fetch", inputs)
     if x.channels == s.channels and s.stride == 1:

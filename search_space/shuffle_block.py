@@ -34,9 +34,7 @@ class UnitSettings(NamedTuple):
     sfr: Reactivation | None
 
 
-def first_unit(
-    pen: Pen, inputs: Sequence[Any], s: UnitSettings, stride: int
-) -> tuple[Any, ...]:
+def first_unit(pen: Pen, inputs: Sequence[Any], s: UnitSettings, stride: int) -> tuple[Any, ...]:
     """Both halves read everything, at a stride (ShuffleNetV2, figure 3d)."""
     x = pen.concat("fetch", inputs)
     if x.channels >= s.channels:
@@ -159,9 +157,7 @@ class ShuffleStage:
 
     @cached_property
     def _settings(self) -> tuple[UnitSettings, ...]:
-        how = Reactivation(
-            self.sfr_groups, self.sparse_factor, 1, self.sfr_kernel, self.sfr_order
-        )
+        how = Reactivation(self.sfr_groups, self.sparse_factor, 1, self.sfr_kernel, self.sfr_order)
         return tuple(
             UnitSettings(
                 self.channels,

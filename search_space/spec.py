@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -85,7 +85,7 @@ class NetworkSpec:
             SpecError: a layer cannot exist as described (too few channels to condense, no pixels
                 left); the message says where.
         """
-        entries = planner.step("stem", stem, (image,), self.stem)
+        entries: Sequence[Any] = planner.step("stem", stem, (image,), self.stem)
         for number, stage in enumerate(self.stages, start=1):
             if number > 1 and not stage.strides_itself:
                 size = entries[0].size

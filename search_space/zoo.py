@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import cast
 
 from search_space.blocks import DenseStage, ResidualStage, ShuffleStage
 from search_space.errors import UnknownName
@@ -52,14 +53,16 @@ def condensenet(
     )
 
 
+def _dense_stages(spec: NetworkSpec) -> tuple[DenseStage, ...]:
+    return cast(tuple[DenseStage, ...], spec.stages)
+
+
 def condensenet_imagenet(
     depths: Sequence[int], growth_rates: Sequence[int], groups: int
 ) -> NetworkSpec:
     """A CondenseNet for ImageNet, whose classifier reads half of the features."""
     halved = HeadSpec(condense_factor=2)
-    return condensenet(
-        depths, growth_rates, groups, image_size=224, classes=1000, head=halved
-    )
+    return condensenet(depths, growth_rates, groups, image_size=224, classes=1000, head=halved)
 
 
 def condensenet_light(depth: int, growth_rate: int) -> NetworkSpec:
@@ -80,9 +83,7 @@ def condensenet_light(depth: int, growth_rate: int) -> NetworkSpec:
         classes=10,
         stem=StemSpec(channels=2 * growth_rate),
         stages=(stage, stage, stage),
-        transition=TransitionSpec(
-            kind="learned", compression=0.5, groups_1x1=4, condense_factor=4
-        ),
+        transition=TransitionSpec(kind="learned", compression=0.5, groups_1x1=4, condense_factor=4),
     )
 
 
@@ -115,7 +116,7 @@ def condensenetv2(
                 se_reduction=1 if se_hs and number >= 4 else 0,
                 activation="hard_swish" if se_hs and number >= 3 else "relu",
             )
-            for number, stage in enumerate(plain.stages, start=1)
+            for number, stage in enumerate(_dense_stages(plain), start=1)
         ),
         head=HeadSpec(se_reduction=16, features=features)
         if se_hs
@@ -135,7 +136,7 @@ def condensenetv2_cifar(layers: int) -> NetworkSpec:
     return plain.replace(
         stages=tuple(
             dataclasses.replace(stage, sfr="all", sparse_factor=4, sfr_groups=4)
-            for stage in plain.stages
+            for stage in _dense_stages(plain)
         )
     )
 
@@ -185,9 +186,7 @@ def shufflenetv2plus(widths: Sequence[int], *, sfr: bool = False) -> NetworkSpec
             activation="hard_swish" if number >= 2 else "relu",
             se_reduction=4 if number >= 3 else 0,
         )
-        for number, (channels, units) in enumerate(
-            zip(widths, _PLUS_UNITS, strict=True), start=1
-        )
+        for number, (channels, units) in enumerate(zip(widths, _PLUS_UNITS, strict=True), start=1)
     )
     return NetworkSpec(
         image_size=224,
@@ -355,8 +354,7 @@ ZOO: dict[str, NetworkSpec] = {
     **{f"shufflenetv2plus-{x}": shufflenetv2plus(w) for x, w in _PLUS_WIDTHS.items()},
     **{f"sfr-shufflenetv2-{x}": shufflenetv2(w, sfr=True) for x, w in _SHUFFLE_WIDTHS.items()},
     **{
-        f"sfr-shufflenetv2plus-{x}": shufflenetv2plus(_PLUS_WIDTHS[x], sfr=True)
-        for x in ("s", "m")
+        f"sfr-shufflenetv2plus-{x}": shufflenetv2plus(_PLUS_WIDTHS[x], sfr=True) for x in ("s", "m")
     },
     **{f"sparsenet-40-k{k}": sparsenet(40, (k,) * 3) for k in (12, 24)},
     **{f"sparsenet-100-k{k}": sparsenet(100, (k,) * 3) for k in (12, 24, 36)},
