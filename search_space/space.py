@@ -221,8 +221,15 @@ class SearchSpace:
                 f"the network has {len(canonical.stages)} stages,"
                 f" those of {self.name} have {len(self.depths)}"
             )
+        stages = [stage for stage in canonical.stages if isinstance(stage, DenseStage)]
+        if len(stages) < len(canonical.stages):
+            kinds = ", ".join(stage.kind for stage in canonical.stages)
+            raise SpecError(
+                f"the network's stages are of the kinds {kinds}; those of {self.name} are all"
+                f" {DenseStage.kind}"
+            )
         found: Choices = {}
-        for i, stage in enumerate(canonical.stages, start=1):
+        for i, stage in enumerate(stages, start=1):
             found |= {
                 f"stage{i}_depth": stage.depth,
                 f"stage{i}_growth_rate": stage.growth_rate,
@@ -237,14 +244,14 @@ class SearchSpace:
         t = canonical.transition
         found |= {
             "transition": POOL if t.kind == POOL else f"{t.kind}-{t.compression:g}",
-            "block": max(s.condense_block for s in canonical.stages),
+            "block": max(s.condense_block for s in stages),
             "head_features": canonical.head.features,
             "classifier_condense_factor": canonical.head.condense_factor,
-            "se_from_stage": _first(s.se_reduction > 0 for s in canonical.stages),
-            "hard_swish_from_stage": _first(s.activation != "relu" for s in canonical.stages),
+            "se_from_stage": _first(s.se_reduction > 0 for s in stages),
+            "hard_swish_from_stage": _first(s.activation != "relu" for s in stages),
         }
         choices = {d.name: found[d.name] for d in self.dimensions}
-        for i, stage in enumerate(canonical.stages, start=1):
+        for i, stage in enumerate(stages, start=1):
             choices |= self._rewritten(i, stage, choices)
         outside = [d.name for d in self.dimensions if choices[d.name] not in d.choices]
         if outside or self.decode(choices).id != canonical.id:
