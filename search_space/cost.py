@@ -40,8 +40,8 @@ class Counts(NamedTuple):
     ``linear_macs`` in linear layers), ``params``, ``gather_elements``, ``activations``.
     ``paper_params`` and the rest are what the authors' counters see: the masked form with learned
     layers at their condensed size; elements that ReLU and hard-swish write; elements that
-    average pooling reads; biases; and what a squeeze-excite adds to its linear layers (pooling, ReLU, and
-    the sigmoid twice).
+    average pooling reads; biases; and what a squeeze-excite adds to its linear layers (pooling,
+    ReLU, and the sigmoid twice).
     """
 
     macs: int = 0
@@ -149,9 +149,7 @@ class Meter(Pen):
         self.gathered += how.groups * kept * area
         return x
 
-    def squeeze_excite(
-        self, name: str, x: Shape, reduction: int, *, normed: bool = False
-    ) -> Shape:
+    def squeeze_excite(self, name: str, x: Shape, reduction: int, *, normed: bool = False) -> Shape:
         hidden = x.channels // reduction
         weights = 2 * x.channels * hidden
         self.params += weights + 2 * hidden * normed

@@ -72,9 +72,7 @@ class LayerSettings(NamedTuple):
     sfr: Reactivation | None
 
 
-def dense_layer(
-    pen: Pen, inputs: Sequence[Any], s: LayerSettings, merged: bool
-) -> tuple[Any, ...]:
+def dense_layer(pen: Pen, inputs: Sequence[Any], s: LayerSettings, merged: bool) -> tuple[Any, ...]:
     """One layer: 1x1 (unless ``bottleneck`` is 0), 3x3, squeeze-excite, reactivation.
 
     ``merged`` layers write everything they read and the new features as one tensor; others write
@@ -183,9 +181,7 @@ class DenseStage:
     @property
     def learns(self) -> bool:
         """Whether anything here condenses."""
-        return self.condense_factor > 1 or bool(
-            self.sparse_factor > 1 and self.reactivating_layers
-        )
+        return self.condense_factor > 1 or bool(self.sparse_factor > 1 and self.reactivating_layers)
 
     @property
     def summary(self) -> dict[str, int | str]:

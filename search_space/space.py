@@ -54,12 +54,13 @@ class SearchSpace:
     tuple for all stages or for the network. Per stage vary depth, growth rate, groups (G of the
     1x1, the 3x3 and the reactivation), condense factor C, sparse factor S, SFR placement and
     fetch rule (``dense`` or ``exponential-c``); per network the transition (``pool`` or
-    ``conv-0.5``), the block of channels that learned layers keep or drop together, the head and from which stage (1-based, 0 for nowhere) squeeze-excite and
-    hard-swish are used.
+    ``conv-0.5``), the block of channels that learned layers keep or drop together, the head and
+    from which stage (1-based, 0 for nowhere) squeeze-excite and hard-swish are used.
 
     Groups that do not divide a stage's growth rate give way to the largest choice below that
-    does; so do blocks that do not divide what a stage reads. What is left of combinations that are no network (a layer would have fewer features to
-    read than it condenses by) is refused by ``decode``.
+    does; so do blocks that do not divide what a stage reads. What is left of combinations that
+    are no network (a layer would have fewer features to read than it condenses by) is refused by
+    ``decode``.
 
     Raises:
         SpecError: a field has no choices, twice the same, or one that cannot be; or the numbers

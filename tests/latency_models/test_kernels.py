@@ -7,7 +7,7 @@ import pytest
 from latency_models.kernels import Kernel, conv_kind, features, kernels, network_kernels
 from search_space.ops import Shuffle
 from search_space.plan import Trace
-from search_space.spec import HeadSpec, NetworkSpec, DenseStage, StemSpec
+from search_space.spec import DenseStage, HeadSpec, NetworkSpec, StemSpec
 from search_space.zoo import ZOO
 
 

@@ -10,7 +10,7 @@ from latency_models import DEVICES, Device, device, predict, predict_on
 from latency_models.kernels import network_kernels
 from latency_models.predict import DEFAULT_DEVICE, GUESS_FACTOR, kernel_ms
 from search_space.errors import UnknownName
-from search_space.spec import NetworkSpec, DenseStage, StemSpec
+from search_space.spec import DenseStage, NetworkSpec, StemSpec
 from search_space.zoo import ZOO
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from search_space import HeadSpec, NetworkSpec, DenseStage, StemSpec, TransitionSpec
+from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec, TransitionSpec
 
 
 def network(

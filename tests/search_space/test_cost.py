@@ -11,9 +11,9 @@ import torch
 
 from search_space import (
     ZOO,
+    DenseStage,
     HeadSpec,
     NetworkSpec,
-    DenseStage,
     StemSpec,
     UnknownName,
     build,

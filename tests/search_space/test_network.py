@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from search_space import ZOO, HeadSpec, NetworkSpec, DenseStage, StemSpec, build
+from search_space import ZOO, DenseStage, HeadSpec, NetworkSpec, StemSpec, build
 from search_space.modules import Gather, IndexAdd, LearnedClassifier, LearnedLayer
 from search_space.network import Network, check_conversion
 

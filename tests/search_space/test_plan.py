@@ -2,7 +2,7 @@
 
 import pytest
 
-from search_space import ZOO, NetworkSpec, DenseStage, StemSpec, TransitionSpec, ops
+from search_space import ZOO, DenseStage, NetworkSpec, StemSpec, TransitionSpec, ops
 from search_space.plan import Form, Fragment, Plan
 
 

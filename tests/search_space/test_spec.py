@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from search_space import (
     SPACES,
     ZOO,
+    DenseStage,
     HeadSpec,
     NetworkSpec,
     SearchSpace,
     SpecError,
-    DenseStage,
     StemSpec,
     TransitionSpec,
 )
@@ -168,7 +168,9 @@ DIFFERENT: dict[str, NetworkSpec] = {
     "stem kernel": network(stem=StemSpec(channels=16, kernel=5)),
     "stem stride": network(stem=StemSpec(channels=16, stride=2)),
     "two stages": network(DenseStage(**STAGE), DenseStage(**STAGE)),
-    "conv": network(DenseStage(**STAGE), DenseStage(**STAGE), transition=TransitionSpec(kind="conv")),
+    "conv": network(
+        DenseStage(**STAGE), DenseStage(**STAGE), transition=TransitionSpec(kind="conv")
+    ),
     "head se": network(head=HeadSpec(se_reduction=4)),
     "head features": network(head=HeadSpec(features=20)),
     "head activation": network(head=HeadSpec(features=20, activation="relu")),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from search_space import HeadSpec, NetworkSpec, DenseStage, StemSpec
+from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec
 from trainers.data import DataSplits, Part, load_data
 
 

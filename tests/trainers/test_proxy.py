@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from results.trial import Score
-from search_space import HeadSpec, NetworkSpec, DenseStage, StemSpec, UserError
+from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec, UserError
 from search_space.network import Network
 from trainers import proxy
 from trainers.data import DataSplits, Part, load_data
