@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from results.importers.checkpoint import Checkpoint
-from search_space import StemSpec, TransitionSpec, UserError
+from search_space import DenseStage, StemSpec, TransitionSpec, UserError
 from search_space.plan import Form
 from search_space.spec import NetworkSpec
 
@@ -123,6 +123,7 @@ def ratio(whole: int, part: int, what: str) -> int:
 def check_overrides(spec: NetworkSpec, overrides: Overrides) -> None:
     """Raises UserError where a network is not what the user says: its tensors decide otherwise."""
     stage = spec.stages[0]
+    assert isinstance(stage, DenseStage)
     swishing = (i for i, s in enumerate(spec.stages, start=1) if s.activation == "hard_swish")
     found = Overrides(
         image_size=spec.image_size,

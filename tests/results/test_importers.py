@@ -14,9 +14,9 @@ from torch import Tensor
 from results.importers import IMPORTERS, Imported, Overrides, import_checkpoint
 from results.importers.imported import conv_transition
 from search_space import (
+    DenseStage,
     HeadSpec,
     NetworkSpec,
-    DenseStage,
     StemSpec,
     TransitionSpec,
     UserError,

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from search.cli import main
-from search_space import NetworkSpec, DenseStage, StemSpec, TransitionSpec, build
+from search_space import DenseStage, NetworkSpec, StemSpec, TransitionSpec, build
 
 SPEC = NetworkSpec(
     image_size=8,

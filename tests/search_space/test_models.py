@@ -40,12 +40,12 @@ def backbone(name: str = "condensenet-86", **settings: Any) -> FeatureMaps:
 
 def test_names_are_listed_by_wildcard() -> None:
     assert list_models() == sorted(ZOO)
-    assert list_models("condensenetv2-*") == [
+    assert list_models("condensenetv2-?") == [
         "condensenetv2-a",
         "condensenetv2-b",
         "condensenetv2-c",
     ]
-    assert list_models("resnet*") == []
+    assert list_models("vgg*") == []
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -72,7 +72,7 @@ def test_the_arguments_change_the_network() -> None:
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
-        ({"name": "resnet50"}, "unknown network 'resnet50'; known: condensenet-86"),
+        ({"name": "resnet50"}, "unknown network 'resnet50'; known: condensenet-110, condensenet-122"),
         ({"pretrained": True}, "no weights .* published yet.*search import.*--weights"),
         ({"num_classes": -1}, r"`classes` \(=-1\) must be"),
         ({"in_chans": 0}, r"`image_channels` \(=0\) must be"),
@@ -175,7 +175,9 @@ def test_the_information_is_that_of_the_maps(name: str) -> None:
     with torch.no_grad():
         found = maps(images(1, 3, height, width))
     info = maps.feature_info
-    assert len(found) == len(info) == len(ZOO[name].stages)
+    # Where the first stage strides, the stem's maps have a resolution of their own.
+    stages = ZOO[name].stages
+    assert len(found) == len(info) == len(stages) + (getattr(stages[0], "stride", 1) > 1)
     assert [f.shape[1] for f in found] == info.channels()
     assert [(f.shape[2], f.shape[3]) for f in found] == [
         (height // r, width // r) for r in info.reduction()
