@@ -28,6 +28,7 @@ from search_space.errors import SpecError
 from search_space.ops import Op, Value, kept_channels
 
 if TYPE_CHECKING:
+    from search_space.blocks import Stage
     from search_space.spec import NetworkSpec
 
 Form = Literal["masked", "condensed"]
@@ -94,25 +95,32 @@ class Pen(ABC):
         return self.act(f"{name}_act", self.norm(f"{name}_norm", x), kind)
 
     @abstractmethod
-    def learned(self, name: str, x: Any, channels: int, how: Learned, activation: str) -> Any:
-        """Norm, activation and a learned 1x1 convolution with C above 1."""
+    def learned(
+        self, name: str, x: Any, channels: int, how: Learned, kept: int, activation: str
+    ) -> Any:
+        """Norm, activation and a learned 1x1 convolution whose groups keep ``kept`` inputs."""
 
     def learned_conv(self, name: str, x: Any, channels: int, how: Learned, activation: str) -> Any:
         """Norm, activation and learned group convolution 1x1 (CondenseNet, section 3.1)."""
         if how.factor == 1:
             return self.conv(name, self.norm_act(name, x, activation), channels, kernel=1)
-        _check_condensing("condense_factor", "inputs of the layer", "keeps", x, how)
-        return self.learned(name, x, channels, how, activation)
+        kept = kept_channels(x.channels, how.factor, how.block)
+        if not kept or x.channels % how.block:
+            raise _cannot_condense("condense_factor", "inputs of the layer", "keeps", x, how)
+        return self.learned(name, x, channels, how, kept, activation)
 
     @abstractmethod
-    def sparse(self, x: Any, new: Any, how: Reactivation, activation: str) -> Any:
-        """A reactivation with S above 1."""
+    def sparse(self, x: Any, new: Any, how: Reactivation, kept: int, activation: str) -> Any:
+        """A reactivation whose groups update ``kept`` features."""
 
     def reactivate(self, x: Any, new: Any, how: Reactivation, activation: str) -> Any:
         """``x`` with the increments that the new features give it (CondenseNetV2, 3.1)."""
         if how.factor > 1:
-            _check_condensing("sparse_factor", "features that it updates", "updates", x, how)
-            return self.sparse(x, new, how, activation)
+            kept = kept_channels(x.channels, how.factor, how.block)
+            if not kept or x.channels % how.block:
+                what = "features that it updates"
+                raise _cannot_condense("sparse_factor", what, "updates", x, how)
+            return self.sparse(x, new, how, kept, activation)
         if how.order == "pre":
             y = self.norm_act("sfr", new, activation)
             y = self.conv("sfr", y, x.channels, kernel=how.kernel)
@@ -168,19 +176,20 @@ class Pen(ABC):
         """A classifier that is condensed as one group (CondenseNet, section 4.2)."""
 
 
-def _check_condensing(name: str, what: str, verb: str, x: Any, how: Learned | Reactivation) -> None:
+def _cannot_condense(
+    name: str, what: str, verb: str, x: Any, how: Learned | Reactivation
+) -> SpecError:
     if x.channels % how.block:
-        raise SpecError(
+        return SpecError(
             f"`condense_block` (={how.block}) must divide the {what} (={x.channels}), which are"
             " kept or dropped in blocks; lower it or change the growth rates or the stem"
         )
-    if kept_channels(x.channels, how.factor, how.block) == 0:
-        raise SpecError(
-            f"`{name}` (={how.factor}) must be at most the {what} (={x.channels})"
-            + (f" in blocks of {how.block}" if how.block > 1 else "")
-            + f": each group {verb} floor({what.split()[0]} / {name}) of them;"
-            " lower it or widen what the layer reads"
-        )
+    return SpecError(
+        f"`{name}` (={how.factor}) must be at most the {what} (={x.channels})"
+        + (f" in blocks of {how.block}" if how.block > 1 else "")
+        + f": each group {verb} floor({what.split()[0]} / {name}) of them;"
+        " lower it or widen what the layer reads"
+    )
 
 
 # --- The pen that writes operations down ----------------------------------------------------
@@ -239,7 +248,9 @@ class Trace(Pen):
     def act(self, name: str, x: Value, kind: str) -> Value:
         return self.add(ops.Activation, name, (x,), kind=kind)
 
-    def learned(self, name: str, x: Value, channels: int, how: Learned, activation: str) -> Value:
+    def learned(
+        self, name: str, x: Value, channels: int, how: Learned, kept: int, activation: str
+    ) -> Value:
         if self.form == "masked":
             y = self.norm_act(name, x, activation)
             return self.add(
@@ -252,13 +263,12 @@ class Trace(Pen):
                 condense_factor=how.factor,
                 block=how.block,
             )
-        kept = how.groups * kept_channels(x.channels, how.factor, how.block)
-        y = self.add(ops.Gather, f"{name}_gather", (x,), kept, block=how.block)
+        y = self.add(ops.Gather, f"{name}_gather", (x,), how.groups * kept, block=how.block)
         y = self.norm_act(name, y, activation)
         y = self.conv(name, y, channels, kernel=1, groups=how.groups)
         return self.shuffle(f"{name}_shuffle", y, how.groups)
 
-    def sparse(self, x: Value, new: Value, how: Reactivation, activation: str) -> Value:
+    def sparse(self, x: Value, new: Value, how: Reactivation, kept: int, activation: str) -> Value:
         y = self.norm_act("sfr", new, activation) if how.order == "pre" else new
         if self.form == "masked":
             y = self.add(
@@ -272,7 +282,7 @@ class Trace(Pen):
                 block=how.block,
             )
         else:
-            updates = how.groups * kept_channels(x.channels, how.factor, how.block)
+            updates = how.groups * kept
             y = self.shuffle("sfr_shuffle", y, new.channels // how.groups)
             y = self.conv("sfr", y, updates, kernel=how.kernel, groups=how.groups)
             if how.order == "pre":
@@ -400,6 +410,10 @@ class Planner(ABC):
             return self._step(name, writer, inputs, settings)
         except SpecError as error:
             raise SpecError(f"{place(name)}: {error}") from None
+
+    def stage(self, number: int, stage: Stage, entries: Sequence[Any]) -> Sequence[Any]:
+        """The layers of a stage; returns what whatever follows it reads."""
+        return stage.write(self, number, entries)
 
     @abstractmethod
     def _step(

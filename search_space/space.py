@@ -26,9 +26,6 @@ from search_space.parts import HeadSpec, StemSpec, TransitionSpec
 from search_space.rules import check_whole
 from search_space.spec import NetworkSpec
 
-_dense_stage = lru_cache(maxsize=100_000)(DenseStage)
-"""Stages are values: a search makes the same ones over and over."""
-
 Choice = int | str
 Choices = dict[str, Choice]
 """One choice per dimension, by the dimension's name."""
@@ -171,32 +168,32 @@ class SearchSpace:
 
     def _stage(self, number: int, c: Mapping[str, Any]) -> DenseStage:
         stage = f"stage{number}_"
-        growth_rate = c[stage + "growth_rate"]
-        groups = max(
-            g for g in {1, *self.groups} if g <= c[stage + "groups"] and growth_rate % g == 0
-        )
-        fetch, _, base = c[stage + "fetch"].partition("-")
         se_from, hs_from = c["se_from_stage"], c["hard_swish_from_stage"]
         return _dense_stage(
-            depth=c[stage + "depth"],
-            growth_rate=growth_rate,
-            groups_1x1=groups,
-            condense_factor=c[stage + "condense_factor"],
-            groups_3x3=groups,
-            sfr=c[stage + "sfr"],
-            sparse_factor=c[stage + "sparse_factor"],
-            sfr_groups=groups,
-            fetch=fetch,
-            fetch_base=int(base or 2),
-            condense_block=self._block(number, c),
-            # Reduction 1 inside the layers, as in CondenseNetV2's code.
-            se_reduction=1 if 0 < se_from <= number else 0,
-            activation="hard_swish" if 0 < hs_from <= number else "relu",
+            c[stage + "depth"],
+            c[stage + "growth_rate"],
+            self._groups(c[stage + "growth_rate"], c[stage + "groups"]),
+            c[stage + "condense_factor"],
+            c[stage + "sfr"],
+            c[stage + "sparse_factor"],
+            c[stage + "fetch"],
+            self._block(number, c),
+            0 < se_from <= number,
+            0 < hs_from <= number,
         )
+
+    def _groups(self, growth_rate: int, wanted: int) -> int:
+        """The largest choice, up to the one made, that divides the growth rate."""
+        if growth_rate % wanted == 0:
+            return wanted
+        return max(g for g in (1, *self.groups) if g <= wanted and growth_rate % g == 0)
 
     def _block(self, number: int, c: Mapping[str, Any]) -> int:
         """The largest choice, up to the one made, that whatever the stage reads is made of, and
         that leaves as many blocks as learned layers condense by."""
+        wanted: int = c["block"]
+        if wanted == 1:
+            return 1
         widths = [c[f"stage{i}_growth_rate"] for i in range(1, number + 1)]
         # The stem has twice the first growth rate; a transition may halve what it reads.
         halvings = 0 if c["transition"] == POOL else number - 1
@@ -204,11 +201,8 @@ class SearchSpace:
         narrowest = 2 * widths[0] if number == 1 else min(widths) >> halvings
         stage = f"stage{number}_"
         factor = max(c[stage + "condense_factor"], c[stage + "sparse_factor"])
-        return max(
-            b
-            for b in {1, *self.blocks}
-            if b == 1 or (b <= c["block"] and common % b == 0 and b * factor <= narrowest)
-        )
+        fitting = (b for b in self.blocks if common % b == 0 and b * factor <= narrowest)
+        return max((b for b in fitting if b <= wanted), default=1)
 
     def encode(self, spec: NetworkSpec) -> Choices:
         """The choices that give ``spec``: one way of writing each network of the space.
@@ -321,6 +315,39 @@ class SearchSpace:
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
             raise SpecError(f"{path}: cannot be read as a search space: {reason}") from None
+
+
+@lru_cache(maxsize=100_000)
+def _dense_stage(
+    depth: int,
+    growth_rate: int,
+    groups: int,
+    condense_factor: int,
+    sfr: str,
+    sparse_factor: int,
+    fetch: str,
+    block: int,
+    se: bool,
+    hard_swish: bool,
+) -> DenseStage:
+    """A stage of a space's choices; a search makes the same ones over and over."""
+    rule, _, base = fetch.partition("-")
+    return DenseStage(
+        depth=depth,
+        growth_rate=growth_rate,
+        groups_1x1=groups,
+        condense_factor=condense_factor,
+        groups_3x3=groups,
+        sfr=sfr,
+        sparse_factor=sparse_factor,
+        sfr_groups=groups,
+        fetch=rule,
+        fetch_base=int(base or 2),
+        condense_block=block,
+        # Reduction 1 inside the layers, as in CondenseNetV2's code.
+        se_reduction=int(se),
+        activation="hard_swish" if hard_swish else "relu",
+    )
 
 
 Rule = tuple[str, Callable[[Any], bool]]

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import yaml
 
 from search_space.blocks import BLOCKS, Stage
-from search_space.cost import Counts, count
 from search_space.dense_block import DenseStage
 from search_space.errors import SpecError
+from search_space.meter import Counts, count
 from search_space.parts import HeadSpec, StemSpec, TransitionSpec, head, stem, transition
 from search_space.plan import Form, Plan, Planner, expand
 from search_space.rules import check_whole
@@ -96,7 +96,7 @@ class NetworkSpec:
                     )
                 name = f"transition{number - 1}"
                 entries = planner.step(name, transition, entries, self.transition)
-            entries = stage.write(planner, number, entries)
+            entries = planner.stage(number, stage, entries)
         planner.step("head", head, entries, self.head, self.classes)
 
     def plan(self, form: Form) -> Plan:
