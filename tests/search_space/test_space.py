@@ -43,6 +43,7 @@ TINY = SearchSpace(
     sparse_factors=(2,),
     sfr=("none",),
     fetches=("dense", "exponential-2"),
+    blocks=(1,),
 )
 
 

@@ -22,7 +22,7 @@ from search_space import (
     TransitionSpec,
 )
 from search_space.space import Choices
-from search_space.spec import sfr_layers
+from search_space.dense_block import sfr_layers
 
 STAGE: dict[str, Any] = {"depth": 4, "growth_rate": 8}
 

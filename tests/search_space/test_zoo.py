@@ -1,7 +1,7 @@
 import pytest
 
 from search_space import ZOO, NetworkSpec, UnknownName, zoo
-from search_space.zoo import condensenet, condensenetv2, sparsenet_bc
+from search_space.zoo import condensenet, condensenetv2, sparsenet
 
 
 @pytest.mark.parametrize("name", ZOO)
