@@ -52,7 +52,8 @@ def sfr_layers(placement: str, depth: int) -> frozenset[int]:
 
 
 @lru_cache(maxsize=4096)
-def _reactivating(placement: str, depth: int, fetch: str, base: int) -> frozenset[int]:
+def reactivating(placement: str, depth: int, fetch: str, base: int) -> frozenset[int]:
+    """Those of :func:`sfr_layers` that update something which is read after them."""
     wanted = sfr_layers(placement, depth)
     if not wanted:
         return wanted
@@ -176,7 +177,7 @@ class DenseStage:
     @property
     def reactivating_layers(self) -> frozenset[int]:
         """The layers (0-based) that reactivate something that is read after them."""
-        return _reactivating(self.sfr, self.depth, self.fetch, self.fetch_base)
+        return reactivating(self.sfr, self.depth, self.fetch, self.fetch_base)
 
     @property
     def learns(self) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from search_space.dense_block import DenseStage, sfr_layers
+from search_space.dense_block import DenseStage, reactivating, sfr_layers
 from search_space.errors import SpecError, UnknownName
 from search_space.parts import HeadSpec, StemSpec, TransitionSpec
 from search_space.rules import check_whole
@@ -200,7 +200,10 @@ class SearchSpace:
         common = math.gcd(*widths) >> halvings
         narrowest = 2 * widths[0] if number == 1 else min(widths) >> halvings
         stage = f"stage{number}_"
-        factor = max(c[stage + "condense_factor"], c[stage + "sparse_factor"])
+        factor = c[stage + "condense_factor"]
+        fetch, _, base = c[stage + "fetch"].partition("-")
+        if reactivating(c[stage + "sfr"], c[stage + "depth"], fetch, int(base or 2)):
+            factor = max(factor, c[stage + "sparse_factor"])
         fitting = (b for b in self.blocks if common % b == 0 and b * factor <= narrowest)
         return max((b for b in fitting if b <= wanted), default=1)
 
@@ -228,7 +231,7 @@ class SearchSpace:
             found |= {
                 f"stage{i}_depth": stage.depth,
                 f"stage{i}_growth_rate": stage.growth_rate,
-                f"stage{i}_groups": stage.groups_3x3,
+                f"stage{i}_groups": _least(self.groups, stage.groups_3x3),
                 f"stage{i}_condense_factor": stage.condense_factor,
                 f"stage{i}_sparse_factor": stage.sparse_factor,
                 f"stage{i}_sfr": stage.sfr,
@@ -239,7 +242,7 @@ class SearchSpace:
         t = canonical.transition
         found |= {
             "transition": POOL if t.kind == POOL else f"{t.kind}-{t.compression:g}",
-            "block": max(s.condense_block for s in stages),
+            "block": _least(self.blocks, max(s.condense_block for s in stages)),
             "head_features": canonical.head.features,
             "classifier_condense_factor": canonical.head.condense_factor,
             "se_from_stage": _first(s.se_reduction > 0 for s in stages),
@@ -410,6 +413,11 @@ def _choices(field: str, value: Any, rule: Rule) -> tuple[Choice, ...]:
         raise SpecError(f"`{field}` (={value!r}) must not hold a choice twice")
     # Numbers in their order: neighbours are alike, and the lowest is the cheapest as a rule.
     return tuple(sorted(value) if all(type(c) is int for c in value) else value)
+
+
+def _least(choices: tuple[int, ...], value: int) -> int:
+    """The least choice that gives way to ``value``: itself, or the least of all where none fits."""
+    return next((choice for choice in choices if choice >= value), value)
 
 
 def _first(flags: Any) -> int:
