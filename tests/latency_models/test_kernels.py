@@ -5,8 +5,7 @@ from collections import Counter
 import pytest
 
 from latency_models.kernels import Kernel, conv_kind, features, kernels, network_kernels
-from search_space.ops import Shuffle
-from search_space.plan import Trace
+from search_space.plan import Fragment, Shape, Trace
 from search_space.spec import DenseStage, HeadSpec, NetworkSpec, StemSpec
 from search_space.zoo import ZOO
 
@@ -75,12 +74,12 @@ def test_every_kernel_of_a_tiny_network() -> None:
 def test_norm_and_activation_fold_unless_the_value_between_has_another_reader(
     shuffled: bool, read_twice: bool, kinds: list[str]
 ) -> None:
-    t = Trace("condensed", (8,), 4)
+    t = Trace("condensed", (Shape(8, 4),))
     x = t.conv("c", t.inputs[0], 8, kernel=1)
     if shuffled:
-        x = t.add(Shuffle, "s", (x,), groups=2)
+        x = t.shuffle("s", x, 2)
     y = t.norm_act("n", x, "relu")
-    fragment = t.fragment(y, x) if read_twice else t.fragment(y)
+    fragment = Fragment(tuple(t.ops), t.inputs, (y, x) if read_twice else (y,))
     assert [k.kind for k in kernels(fragment)] == kinds
 
 

@@ -109,6 +109,7 @@ def test_an_exhausted_space_ends_the_run(search_json: Callable[..., Any], tmp_pa
         sfr=("none",),
         fetches=("dense",),
         transitions=("pool",),
+        blocks=(1,),
     )
     path = tmp_path / "four.yaml"
     path.write_text(json.dumps(four.to_dict()), encoding="utf-8")
@@ -196,7 +197,7 @@ BAD = {
     "classes": (["run", "--classes", "0"], "`classes` (=0) must be"),
     "storage": (["run", "--storage", "nonsense"], "must be a URL such as"),
     "resume": (["resume", "no-such-run"], "holds no run"),
-    "cost": (["cost", "resnet"], "known: condensenet-86"),
+    "cost": (["cost", "resnet"], "known: condensenet-110"),
     "cost-file": (["cost", "missing.yaml"], "missing.yaml: cannot be read"),
     "convention": (["cost", "condensenet-86", "--convention", "x"], "known: condensenet"),
     "dashboard": (["dashboard", "no-such-run"], "holds no run"),

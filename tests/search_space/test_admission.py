@@ -32,6 +32,7 @@ TINY = SearchSpace(
     sfr=("none",),
     fetches=("dense", "exponential-2"),
     transitions=("pool", "conv-0.5"),
+    blocks=(1,),
 )
 # All combinations are networks, each a different one.
 FLAT = SearchSpace(
@@ -47,6 +48,7 @@ FLAT = SearchSpace(
     sfr=("none",),
     fetches=("dense",),
     transitions=("pool",),
+    blocks=(1,),
 )
 
 

@@ -14,7 +14,8 @@ def test_the_public_names_exist_and_are_listed_in_order() -> None:
 def test_the_public_names_are_these() -> None:
     assert set(search_space.__all__) == {
         # What a network is.
-        *("NetworkSpec", "DenseStage", "StemSpec", "TransitionSpec", "HeadSpec", "ZOO", "zoo"),
+        *("NetworkSpec", "StemSpec", "TransitionSpec", "HeadSpec", "ZOO", "zoo"),
+        *("BLOCKS", "DenseStage", "ResidualStage", "ShuffleStage"),
         # What may vary.
         *("SearchSpace", "Dimension", "SPACES", "space"),
         # What it costs.

@@ -63,11 +63,14 @@ SAMPLES: dict[type[Op], Op] = {
         ops.Gather(name="o", inputs=(X,), outputs=(Value("y", 9, 4),)),
         ops.Shuffle(name="o", inputs=(X,), outputs=(X,), groups=3),
         ops.IndexAdd(name="o", inputs=(X, Value("y", 8, 4)), outputs=(X,)),
+        ops.Scatter(name="o", inputs=(Value("y", 8, 4),), outputs=(X,)),
         ops.Add(name="o", inputs=(X, X), outputs=(X,)),
         ops.Concat(name="o", inputs=(X, Value("y", 2, 4)), outputs=(Value("z", 8, 4),)),
         ops.Split(name="o", inputs=(X,), outputs=(Value("y", 2, 4), Value("z", 4, 4))),
         ops.AvgPool(name="o", inputs=(X,), outputs=(Value("y", 6, 2),), kernel=2, stride=2),
+        ops.MaxPool(name="o", inputs=(X,), outputs=(Value("y", 6, 2),), kernel=3, stride=2),
         ops.GlobalPool(name="o", inputs=(X,), outputs=(VECTOR,)),
+        ops.Flatten(name="o", inputs=(X,), outputs=(Value("y", 6 * 16, 1),)),
     )
 }
 
@@ -198,6 +201,10 @@ def kept(layer: LearnedLayer) -> list[list[int]]:
     return [row.nonzero().flatten().tolist() for row in layer.mask]
 
 
+def classifier(inputs: int, outputs: int, factor: int) -> LearnedClassifier:
+    return LearnedClassifier(inputs, outputs, factor, bias=True, at_conversion=False)
+
+
 def random_layer(make: Callable[[], LearnedLayer]) -> LearnedLayer:
     layer = make()
     nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
@@ -211,7 +218,7 @@ def layers(candidates: int, factor: int) -> list[LearnedLayer]:
     return [
         random_layer(lambda: LearnedGroupConv(candidates, 8, 1, 4, factor)),
         random_layer(lambda: SparseReactivation(8, candidates, 1, 2, factor)),
-        random_layer(lambda: LearnedClassifier(candidates, 5, factor)),
+        random_layer(lambda: classifier(candidates, 5, factor)),
     ]
 
 
@@ -313,7 +320,7 @@ def test_input_groups_are_interleaved_and_lose_their_least_important_outputs() -
 
 
 def test_a_classifier_is_one_group() -> None:
-    layer = with_weight(LearnedClassifier(4, 2, 2), [[1.0, -2.0, 3.0, 0.0], [1.0, 2.0, 0.0, 1.0]])
+    layer = with_weight(classifier(4, 2, 2), [[1.0, -2.0, 3.0, 0.0], [1.0, 2.0, 0.0, 1.0]])
     nn.init.constant_(layer.bias, 0.5)
     layer.condense(1.0)
     assert kept(layer) == [[1, 2]]

@@ -66,7 +66,17 @@ def test_condensing_changes_nothing_in_double_precision(variant: NetworkSpec) ->
     assert distance(masked, condensed, images(variant).double()) < 1e-10
 
 
-@pytest.mark.parametrize("name", ZOO)
+OF_EACH_FAMILY = (
+    *("condensenet-50", "condensenet-light-94", "condensenet-a", "condensenetv2-110"),
+    *("condensenetv2-a", "condensenetv2-a-without-se-hs", "condensenetv2-b-without-sfr"),
+    *("shufflenetv2-x0.5", "sfr-shufflenetv2-x0.5"),
+    *("shufflenetv2plus-s", "sfr-shufflenetv2plus-s"),
+    *("sparsenet-40-k12", "sparsenet-bc-100-k12", "sparsenet-sum-56", "sparsenet-121"),
+    *("densenet-40-k12", "densenet-bc-100-k12", "resnet-56", "resnet-50"),
+)
+
+
+@pytest.mark.parametrize("name", OF_EACH_FAMILY)
 def test_condensing_the_zoo_changes_nothing(name: str) -> None:
     spec = small(ZOO[name])
     masked = trained(spec)
@@ -310,7 +320,7 @@ def test_images_of_any_number_of_channels(form: str) -> None:
     assert build(spec, form)(images(spec, 3)).shape == (3, 7)
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", ["condensenet-50", "condensenetv2-a", "sparsenet-40-k12"])
 def test_odd_sizes_lose_their_last_row_and_column(name: str) -> None:
     # 13, 6, 3 pixels; with a stem of stride 2: 7, 3, 1.
     spec = ZOO[name].replace(image_size=13, stages=ZOO[name].stages[:3])

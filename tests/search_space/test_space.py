@@ -15,6 +15,7 @@ from search_space import (
     SPACES,
     ZOO,
     HeadSpec,
+    NetworkSpec,
     SearchSpace,
     SpecError,
     StemSpec,
@@ -24,10 +25,15 @@ from search_space import (
 from search_space.space import Choices
 
 IMAGENET = (
-    *("condensenetv2-a", "condensenetv2-b", "condensenetv2-c"),
     *("condensenet-a", "condensenet-b", "condensenet-c", "condensenet-c4"),
+    *(f"condensenetv2-{name}{less}" for name in "abc" for less in ("", "-without-sfr")),
 )
-CIFAR = ("condensenet-86", "sparsenet-bc-100-k12", "sparsenet-bc-100-k24")
+CIFAR = (
+    *(f"condensenet-{depth}" for depth in (50, 74, 86, 98, 110, 122)),
+    *("condensenetv2-110", "condensenetv2-146"),
+    *("sparsenet-bc-100-k12", "sparsenet-bc-100-k24", "sparsenet-bc-100-k16-32-64"),
+    "densenet-bc-100-k12",
+)
 POINTS = [("imagenet-224", name) for name in IMAGENET] + [("cifar-32", name) for name in CIFAR]
 
 # 2 x 2 x 2 x 2 combinations a stage, twice, and two transitions.
@@ -75,8 +81,19 @@ def test_the_papers_networks_are_points(space_name: str, name: str) -> None:
     assert spec in found
 
 
-def test_every_network_of_the_zoo_is_a_point_of_a_space() -> None:
-    assert {name for _, name in POINTS} == set(ZOO)
+@pytest.mark.parametrize("space_name", SPACES)
+def test_no_other_network_of_the_zoo_is_a_point(space_name: str) -> None:
+    """Those of other stages, stems, heads and growth rates are told so."""
+    found = SPACES[space_name]
+    inside = [name for name, spec in ZOO.items() if spec.replace(classes=found.classes) in found]
+    assert sorted((space_name, name) for name in inside) == sorted(
+        point for point in POINTS if point[0] == space_name
+    )
+
+
+def test_a_network_of_sums_is_told_why_it_is_outside() -> None:
+    with pytest.raises(SpecError, match="stages are of the kinds residual, residual, residual;"):
+        SPACES["cifar-32"].encode(ZOO["resnet-56"])
 
 
 def test_what_a_point_is_called() -> None:
@@ -272,6 +289,7 @@ sparse_factors: [1]
 sfr: [none]
 fetches: [dense]
 transitions: [pool]
+blocks: [1]
 """
 
 
@@ -317,7 +335,10 @@ def space_data(**changes: Any) -> dict[str, Any]:
         (None, "a search space must be a mapping of field names to choices"),
         ([1], "a search space must be a mapping of field names to choices"),
         ("cifar-32", "a search space must be a mapping of field names to choices"),
-        (space_data(kernels=[3, 5]), "a search space has no field `kernels`; its fields: classes"),
+        (
+            space_data(kernels=[3, 5]),
+            "a search space has no field `kernels`; its fields: blocks, classes",
+        ),
         ({"name": "bad"}, "a search space must be complete: "),
         (space_data(depths=[]), "`depths` (=[]) must be a list of"),
         (space_data(depths=[[]]), "`depths[0]` (=[]) must be a list of"),
@@ -427,6 +448,7 @@ def test_a_space_of_one_network_contains_it() -> None:
         sfr=("none",),
         fetches=("dense",),
         transitions=("pool",),
+        blocks=(1,),
     )
     assert space.dimensions == ()
     assert space.decode({}) in space
@@ -438,3 +460,76 @@ def test_networks_far_outside_are_refused_quickly_with_a_reason() -> None:
     )
     with pytest.raises(SpecError, match="`stage1_depth` would be 97"):
         SPACES["imagenet-224"].encode(outside)
+
+
+# --- Blocks -----------------------------------------------------------------------------------
+
+
+def blocks_of(spec: NetworkSpec) -> list[int]:
+    return [stage.condense_block for stage in spec.stages]
+
+
+BLOCKY: Choices = {
+    "stage1_depth": 1,
+    "stage1_growth_rate": 8,
+    "stage1_condense_factor": 2,
+    "stage2_depth": 1,
+    "stage2_growth_rate": 12,
+    "stage2_condense_factor": 2,
+    "transition": "pool",
+    "block": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "blocks"),
+    [
+        # A stem of 16 and layers of 8; 12 is made of fours.
+        ({}, [8, 4]),
+        ({"block": 2}, [2, 2]),
+        ({"block": 1}, [1, 1]),
+        # A transition leaves half of 16 + 8, and a network of 12 and 8 has gcd 4.
+        ({"transition": "conv-0.5"}, [8, 2]),
+        # As many blocks as C must be there: 16 / 4, then 8 / 4.
+        ({"stage1_condense_factor": 4}, [4, 4]),
+        ({"stage2_condense_factor": 4}, [8, 2]),
+    ],
+)
+def test_blocks_give_way_to_what_a_stage_reads(changes: Choices, blocks: list[int]) -> None:
+    found = TINY.replace(
+        depths=((1, 2), (1, 2)),
+        growth_rates=((8, 4), (8, 12)),
+        groups=(1,),
+        condense_factors=(1, 2, 4),
+        sparse_factors=(1,),
+        fetches=("dense",),
+        blocks=(1, 2, 4, 8),
+    )
+    assert blocks_of(found.decode(BLOCKY | changes)) == blocks
+
+
+def test_a_sparse_factor_without_reactivation_leaves_blocks_alone() -> None:
+    found = TINY.replace(
+        growth_rates=((8,), (8,)),
+        groups=(1,),
+        condense_factors=(2,),
+        sparse_factors=(1, 8),
+        # Nothing reactivates in a stage of two layers, or what does reaches nobody.
+        sfr=("none", "every-3", "all"),
+        fetches=("dense",),
+        blocks=(1, 8),
+    )
+    choices = {d.name: d.choices[0] for d in found.dimensions} | {"block": 8}
+    for sfr, block in (("none", 8), ("every-3", 8), ("all", 1)):
+        spec = found.decode(choices | {"stage1_sfr": sfr, "stage1_sparse_factor": 8})
+        assert blocks_of(spec)[0] == block
+        assert found.decode(found.encode(spec)).id == spec.id
+
+
+def test_groups_and_blocks_that_all_give_way_are_found_again() -> None:
+    found = TINY.replace(groups=(4, 8), condense_factors=(2,), blocks=(4, 8))
+    spec = found.decode(
+        {d.name: d.choices[-1] for d in found.dimensions} | {"stage1_growth_rate": 6}
+    )
+    assert (spec.stages[0].groups_1x1, blocks_of(spec)[0]) == (1, 1)
+    assert found.decode(found.encode(spec)).id == spec.id

@@ -21,8 +21,8 @@ from search_space import (
     StemSpec,
     TransitionSpec,
 )
-from search_space.space import Choices
 from search_space.dense_block import sfr_layers
+from search_space.space import Choices
 
 STAGE: dict[str, Any] = {"depth": 4, "growth_rate": 8}
 
@@ -60,7 +60,11 @@ def test_a_file_gives_the_same_network_back(tmp_path: Path, suffix: str) -> None
 def test_the_written_form_is_plain_and_carries_its_version() -> None:
     data = network().to_dict()
     assert data["format"] == 1
-    assert data["stem"] == {"channels": 16, "kernel": 3, "stride": 1}
+    assert data["stem"] == {
+        **{"channels": 16, "kernel": 3, "stride": 1},
+        **{"normed": False, "activation": "relu", "pooled": False},
+    }
+    assert data["stages"][0]["block"] == "dense"
     assert data["stages"][0]["growth_rate"] == 8
     assert json.loads(json.dumps(data)) == data == yaml.safe_load(yaml.safe_dump(data))
 
@@ -337,7 +341,7 @@ NETWORK_RULES: list[tuple[dict[str, Any], str]] = [
         "`transition`: `compression` (=0.5) must be 1 where `kind` is pool",
     ),
     ({"head": []}, "`head` must be a mapping of field names to values, not []"),
-    ({"head": {"dropout": 0.1}}, "`head` has no field `dropout`; its fields: se_reduction"),
+    ({"head": {"dropout": 0.1}}, "`head` has no field `dropout`; its fields: normed"),
     ({"head": {"features": -1}}, f"`head`: `features` (=-1) {WHOLE}0"),
     ({"head": {"se_reduction": True}}, f"`head`: `se_reduction` (=True) {WHOLE}0"),
     ({"head": {"condense_factor": 0}}, f"`head`: `condense_factor` (=0) {WHOLE}1"),
@@ -354,8 +358,8 @@ NETWORK_RULES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"stages": [STAGE | {"sfr": "all", "sparse_factor": 17}]},
-        "stage 1, layer 1: `sparse_factor` (=17) must be at most the features that the layer"
-        " updates (=16)",
+        "stage 1, layer 1: `sparse_factor` (=17) must be at most the features that it updates"
+        " (=16)",
     ),
     (
         # Base 3: the second layer reads the 8 channels of the first alone.
@@ -451,7 +455,7 @@ def test_updates_that_nobody_reads_are_not_made() -> None:
         depth=3, growth_rate=4, sfr="all", sparse_factor=2, fetch="exponential", fetch_base=3
     )
     assert stage.reactivating_layers == frozenset({0, 1})
-    assert [layer.reactivates for layer in stage.layer_settings] == [True, True, False]
+    assert [layer.sfr is not None for layer in stage.layer_settings] == [True, True, False]
     assert replace(stage, sfr="last-1").canonical().sfr == "none"
 
 
@@ -476,7 +480,7 @@ def test_writings_that_change_nothing_share_an_id(one: dict, other: dict) -> Non
         ({"head": HeadSpec(se_reduction=50)}, "`se_reduction` (=50) of the head"),
         ({"head": HeadSpec(condense_factor=50)}, "`condense_factor` (=50) of the head"),
         ({"stages": 3}, "`stages` must hold at least one stage"),
-        ({"stages": (3,)}, "stage 1 (=3) must be a DenseStage"),
+        ({"stages": (3,)}, "stage 1 (=3) must be one of DenseStage, ResidualStage, ShuffleStage"),
         ({"stem": {"channels": 8}}, "`stem` (={'channels': 8}) must be a StemSpec"),
         (
             {"transition": TransitionSpec(kind="conv", compression=0.01)},
