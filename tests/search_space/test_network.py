@@ -46,7 +46,7 @@ def distance(one: nn.Module, other: nn.Module, x: Tensor) -> float:
 
 def small(spec: NetworkSpec) -> NetworkSpec:
     """The same network for an image that its stages halve to a few pixels."""
-    return spec.replace(image_size=64 if spec.image_size == 224 else 8)
+    return spec.replace(image_size=96 if spec.image_size == 224 else 8)
 
 
 # --- The condensed form -----------------------------------------------------------------------
