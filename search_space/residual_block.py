@@ -166,7 +166,7 @@ class ResidualStage:
 
     def canonical(self) -> ResidualStage:
         """The same stage with every choice that has no effect at its plainest value."""
-        fetch, base = plainest_fetch(self.depth + 1, self.fetch, self.fetch_base)
+        fetch, base = plainest_fetch(self.depth, self.fetch, self.fetch_base)
         changes: dict[str, Any] = {"fetch": fetch, "fetch_base": base}
         if not self.learns:
             changes |= {"groups_1x1": 1, "condense_block": 1}
