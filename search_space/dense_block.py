@@ -4,7 +4,7 @@ DenseNet, and whatever lies between them."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple
@@ -242,8 +242,10 @@ class DenseStage:
 
     def canonical(self) -> DenseStage:
         """The same stage with every choice that has no effect at its plainest value."""
-        changes: dict[str, Any] = {"sfr": self._plainest_sfr()}
-        if changes["sfr"] == "none":
+        able = reactivating("all", self.depth, self.fetch, self.fetch_base)
+        placement = plainest_sfr(self.reactivating_layers, self.depth, able)
+        changes: dict[str, Any] = {"sfr": placement}
+        if placement == "none":
             changes |= {"sparse_factor": 1, "sfr_groups": 1, "sfr_kernel": 1, "sfr_order": "pre"}
         elif self.sparse_factor == 1:
             changes["sfr_groups"] = 1
@@ -257,17 +259,18 @@ class DenseStage:
         changes["se_reduction"] = plainest_reduction(self.se_reduction, self.growth_rate)
         return dataclasses.replace(self, **changes)
 
-    def _plainest_sfr(self) -> str:
-        """The first of none, all, last-N, every-N with the same reactivating layers."""
-        mine = self.reactivating_layers
-        read = updates_read(self.depth, self.fetch, self.fetch_base)
-        lasts = (f"last-{n}" for n in range(1, self.depth))
-        nths = (f"every-{n}" for n in range(2, self.depth + 1))
-        return next(
-            placement
-            for placement in ("none", "all", *lasts, *nths)
-            if mine == {i for i in sfr_layers(placement, self.depth) if read[i]}
-        )
+
+def plainest_sfr(layers: frozenset[int], depth: int, able: Iterable[int]) -> str:
+    """The first of none, all, last-N, every-N by which ``layers`` reactivate, if only those that
+    are ``able`` can."""
+    able = frozenset(able)
+    lasts = (f"last-{n}" for n in range(1, depth))
+    nths = (f"every-{n}" for n in range(2, depth + 1))
+    return next(
+        placement
+        for placement in ("none", "all", *lasts, *nths)
+        if layers == sfr_layers(placement, depth) & able
+    )
 
 
 def plainest_reduction(reduction: int, channels: int) -> int:

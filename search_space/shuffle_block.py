@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
-from search_space.dense_block import SFR_ORDERS, sfr_layers
+from search_space.dense_block import SFR_ORDERS, plainest_sfr, sfr_layers
 from search_space.errors import SpecError
 from search_space.plan import Pen, Planner, Reactivation
 from search_space.rules import (
@@ -179,15 +179,10 @@ class ShuffleStage:
 
     def canonical(self) -> ShuffleStage:
         """The same stage with every choice that has no effect at its plainest value."""
-        changes: dict[str, Any] = {}
-        if not self.reactivating_layers:
-            changes = {
-                "sfr": "none",
-                "sparse_factor": 1,
-                "sfr_groups": 1,
-                "sfr_kernel": 3,
-                "sfr_order": "pre",
-            }
+        placement = plainest_sfr(self.reactivating_layers, self.depth, range(1, self.depth))
+        changes: dict[str, Any] = {"sfr": placement}
+        if placement == "none":
+            changes |= {"sparse_factor": 1, "sfr_groups": 1, "sfr_kernel": 3, "sfr_order": "pre"}
         elif self.sparse_factor == 1:
-            changes = {"sfr_groups": 1}
+            changes["sfr_groups"] = 1
         return dataclasses.replace(self, **changes)
