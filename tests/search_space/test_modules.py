@@ -344,6 +344,48 @@ def test_larger_kernels_count_their_largest_weight() -> None:
     assert reactivation(torch.ones(1, 1, 4, 4)).shape == (1, 2, 4, 4)
 
 
+def test_blocks_are_kept_or_dropped_whole_by_the_sum_of_their_importance() -> None:
+    # Rows 0 and 2 are group 0. Channel 3 is the most important alone, channels 0 and 1 together.
+    conv = with_weight(
+        LearnedGroupConv(4, 2, 1, 2, 2, block=2), [[3.0, -3.0, 1.0, 4.0], [1.0, 1.0, -4.0, 0.0]]
+    )
+    assert conv.importance().tolist() == [[6, 5], [2, 4]]
+    reactivation = with_weight(
+        SparseReactivation(2, 4, 1, 2, 2, block=2),
+        [[3.0, 1.0], [-3.0, 1.0], [1.0, -4.0], [4.0, 0.0]],
+    )
+    assert reactivation.importance().tolist() == [[6, 5], [2, 4]]
+    for layer in (conv, reactivation):
+        assert layer.mask.shape == (2, 2)
+        layer.condense(1.0)
+        assert kept(layer) == [[0], [1]]
+        assert layer.channel_mask.tolist() == [
+            [True, True, False, False],
+            [False, False, True, True],
+        ]
+        assert layer.kept_index().tolist() == [[0, 1], [2, 3]]
+    assert conv(column(1, 10, 100, 1000)).flatten().tolist() == [3 - 30, -400]
+    assert reactivation(column(1, 10)).flatten().tolist() == [3, -3, -40, 0]
+
+
+def test_blocks_of_one_are_channels() -> None:
+    one, plain = (
+        random_layer(lambda options=options: LearnedGroupConv(24, 8, 1, 4, 3, **options))
+        for options in ({"block": 1}, {})
+    )
+    for layer in (one, plain):
+        layer.condense(1.0)
+    assert one.mask.equal(plain.mask)
+
+
+def test_the_last_drop_leaves_a_whole_number_of_blocks() -> None:
+    layer = random_layer(lambda: LearnedGroupConv(20, 8, 1, 4, 2, block=4))
+    layer.condense(1.0)
+    # Five blocks, of which a half is two.
+    assert layer.is_condensed
+    assert layer.channel_mask.sum(1).tolist() == [8] * 4
+
+
 def test_equal_importance_keeps_the_first() -> None:
     layer = with_weight(LearnedGroupConv(4, 2, 1, 2, 2), [[1.0] * 4, [1.0] * 4])
     layer.condense(1.0)
