@@ -224,7 +224,7 @@ class DenseStage:
 
     def write(self, planner: Planner, number: int, entries: Sequence[Any]) -> Sequence[Any]:
         """The layers of the stage; returns the outputs that whatever follows it fetches."""
-        if self.fetch == "dense":
+        if self._reads_all:
             for layer, settings in enumerate(self.layer_settings, start=1):
                 name = f"stage{number}_layer{layer}"
                 entries = planner.step(name, dense_layer, entries, settings, True)
@@ -239,6 +239,11 @@ class DenseStage:
                 entries[position] = value
             entries.append(new)
         return [entries[p] for p in fetched(len(entries), self.fetch, self.fetch_base)]
+
+    @property
+    def _reads_all(self) -> bool:
+        """Whether every layer reads everything, however that is written."""
+        return plainest_fetch(self.depth, self.fetch, self.fetch_base)[0] == "dense"
 
     def canonical(self) -> DenseStage:
         """The same stage with every choice that has no effect at its plainest value."""

@@ -152,7 +152,8 @@ class ResidualStage:
             self.se_reduction,
             self.stride,
         )
-        merged = self.fetch == "dense"
+        # However it is written that every unit reads everything, the sum is kept, not its parts.
+        merged = plainest_fetch(self.depth, self.fetch, self.fetch_base)[0] == "dense"
         values = list(planner.step(f"stage{number}_layer1", first_unit, entries, s, merged))
         s = s._replace(stride=1)
         for layer in range(2, self.depth + 1):
