@@ -91,6 +91,15 @@ def test_post_reactivation_norms_what_it_adds() -> None:
     assert y[:, :16][:, untouched].equal(x[:, untouched])
 
 
+def test_stages_that_read_everything_are_executed_alike_however_written() -> None:
+    """One layer reads all there is under any rule of base 2: the same plan, the same memory."""
+    one = replace(SFR, depth=1)
+    written = network(one), network(replace(one, fetch="exponential"))
+    assert written[0].id == written[1].id
+    plans = [spec.plan("condensed") for spec in written]
+    assert plans[0] == plans[1]
+
+
 def test_a_larger_kernel_multiplies_what_reactivates() -> None:
     one, three = (cost(network(replace(SFR, sfr_kernel=kernel))) for kernel in (1, 3))
     weights = sum(8 * (reads // 4) for reads in (16, 24, 32))
