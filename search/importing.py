@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def import_network(args: argparse.Namespace) -> int:
-    """Reads the CondenseNet, CondenseNetV2 or SparseNet authors' checkpoint."""
+    """Reads a CondenseNet, SparseNet, DenseNet or ShuffleNetV2 checkpoint of other code."""
     from results.importers import Overrides, import_checkpoint
 
     said = {name: getattr(args, name) for name in OVERRIDES}

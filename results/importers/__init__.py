@@ -1,4 +1,4 @@
-"""Networks out of the checkpoints of other projects: one module and one line here per family."""
+"""Networks out of the checkpoints of other projects: a module and a line here per family."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from results.importers import condensenet, condensenetv2, sparsenet
+from results.importers import condensenet, condensenetv2, densenet, shufflenet, sparsenet
 from results.importers.checkpoint import Checkpoint, read_checkpoint
 from results.importers.imported import Imported, Overrides, check_overrides
 from search_space.errors import UserError
@@ -25,6 +25,9 @@ IMPORTERS: dict[str, Importer] = {
     "condensenet": Importer(condensenet.recognises, condensenet.read),
     "condensenetv2": Importer(condensenetv2.recognises, condensenetv2.read),
     "sparsenet": Importer(sparsenet.recognises, sparsenet.read),
+    "densenet": Importer(densenet.recognises, densenet.read),
+    "shufflenetv2": Importer(shufflenet.recognises, shufflenet.read),
+    "shufflenetv2plus": Importer(shufflenet.recognises_plus, shufflenet.read),
 }
 
 
@@ -53,6 +56,6 @@ def import_checkpoint(
             return family, imported
     names = ", ".join(list(checkpoint.tensors)[:3])
     raise UserError(
-        f"{path}: its tensors ({names}, ...) are not named as in the authors' code of any of"
+        f"{path}: its tensors ({names}, ...) are not named as in the public code of any of"
         f" {', '.join(IMPORTERS)}; only these are read"
     )

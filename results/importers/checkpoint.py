@@ -69,11 +69,11 @@ class Checkpoint:
     def norm(self, name: str, channels: int) -> dict[str, Tensor]:
         """The four tensors of a batch norm, and the count of batches that old files lack."""
         state = {part: self.take(f"{name}.{part}", channels) for part in NORM}
-        counted = self.tensors.get(f"{name}.num_batches_tracked", torch.tensor(0))
-        return {**state, "num_batches_tracked": counted.long().reshape(())}
+        counted = self.counter(f"{name}.num_batches_tracked") or 0
+        return {**state, "num_batches_tracked": torch.tensor(counted)}
 
     def counter(self, name: str) -> int | None:
-        """A whole number that the schedule keeps; None where the file lacks it."""
+        """A whole number that a schedule or a norm keeps; None where the file lacks it."""
         tensor = self.tensors.get(name)
         return None if tensor is None or tensor.numel() != 1 else round(float(tensor))
 

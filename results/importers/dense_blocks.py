@@ -8,6 +8,7 @@
     features.denseblock_I.denselayer_J.conv_2.{norm,conv}
     features.denseblock_I.denselayer_J.{sfr.*,se.fc.0.weight,se.fc.2.weight}    CondenseNetV2
     features.transition_I.conv.{norm,conv}                                      DenseNet
+    features.transition_I.conv.{norm,conv,_mask,... or index}                   light CondenseNet
     features.norm_last
 """
 
@@ -20,11 +21,11 @@ from torch import Tensor
 from results.importers.checkpoint import Checkpoint
 from results.importers.imported import (
     Overrides,
-    conv_transition,
     per_stage,
     ratio,
     resolution,
     stem_weight,
+    transition_spec,
     under,
 )
 from results.importers.learned import (
@@ -121,26 +122,29 @@ def read_body(c: Checkpoint, overrides: Overrides, hard_swish_from_stage: int) -
     form = _form(c)
     first = stem_weight(c, "features.init_conv.weight")
     width, image_channels, kernel, _ = first.shape
-    stages, widths = _stages(c, width)
+    stages, transitions = _stages(c, width)
     stem, image_size, assumed = resolution(
         StemSpec(channels=width, kernel=kernel), len(stages), overrides
     )
     groups_3x3 = stages[0].groups_3x3
+    learned = bool(transitions) and _is_learned(c, transitions[0])
+    conv_layers = _layers(stages, CONV) + (transitions if learned else [])
     conv = _condensation(
-        c, form, stages, CONV, overrides.groups, overrides.condense_factor, groups_3x3
+        c, form, conv_layers, CONV, overrides.groups, overrides.condense_factor, groups_3x3
     )
+    sfr_layers = _layers(stages, REACTIVATION)
     sfr = _condensation(
-        c, form, stages, REACTIVATION, overrides.sfr_groups, overrides.sparse_factor, groups_3x3
+        c, form, sfr_layers, REACTIVATION, overrides.sfr_groups, overrides.sparse_factor, groups_3x3
     )
     state = {"steps.stem.conv.weight": first}
     for number, stage in enumerate(stages, start=1):
         for layer in range(1, stage.depth + 1):
             ours = f"steps.stage{number}_layer{layer}"
             state |= under(ours, _layer_state(c, form, number, layer, stage, conv, sfr))
-    for number, (channels, out) in enumerate(widths, start=1):
-        theirs, ours = f"features.transition_{number}.conv", f"steps.transition{number}.reduce"
-        state |= under(f"{ours}_norm", c.norm(f"{theirs}.norm", channels))
-        state[f"{ours}.weight"] = c.take(f"{theirs}.conv.weight", out, channels, 1, 1)
+    for number, transition in enumerate(transitions, start=1):
+        read = condensed_state if form == "condensed" and learned else masked_state
+        how = conv if learned else Condensation(groups=1, factor=1)
+        state |= under(f"steps.transition{number}", read(c, transition, CONV, how))
     specs = tuple(
         DenseStage(
             depth=stage.depth,
@@ -177,7 +181,12 @@ def read_body(c: Checkpoint, overrides: Overrides, hard_swish_from_stage: int) -
         image_size=image_size,
         image_channels=image_channels,
         stages=specs,
-        transition=conv_transition(widths) if widths else TransitionSpec(),
+        transition=transition_spec(
+            [(transition.inputs, transition.outputs) for transition in transitions],
+            kind="learned" if learned else "conv",
+            groups_1x1=conv.groups if learned else 1,
+            condense_factor=conv.factor if learned else 1,
+        ),
         channels=stages[-1].outputs,
         state_dict=state,
         inferred=inferred,
@@ -194,10 +203,12 @@ def _form(c: Checkpoint) -> Form:
     return "condensed" if c.has(".conv_1.index") else "masked"
 
 
-def _stages(c: Checkpoint, width: int) -> tuple[list[Stage], list[tuple[int, int]]]:
-    """The blocks, and channels in and out of each transition that has a convolution."""
-    stages, widths = [], []
-    for number, depth in enumerate(c.depths(LAYER), start=1):
+def _stages(c: Checkpoint, width: int) -> tuple[list[Stage], list[Layer]]:
+    """The blocks, and each transition that has a convolution."""
+    stages, transitions = [], []
+    depths = c.depths(LAYER)
+    convolve = "features.transition_1.conv.conv.weight" in c
+    for number, depth in enumerate(depths, start=1):
         name = f"features.denseblock_{number}.denselayer_1"
         weight = c.take(f"{name}.conv_2.conv.weight", None, None, 3, 3)
         growth_rate, per_group = weight.shape[:2]
@@ -213,16 +224,15 @@ def _stages(c: Checkpoint, width: int) -> tuple[list[Stage], list[tuple[int, int
         stages.append(stage)
         width = stage.outputs
         transition = f"features.transition_{number}.conv"
-        if f"{transition}._mask" in c or f"{transition}.index" in c:
-            raise UserError(
-                f"`{transition}` is a learned group convolution between stages, which a network"
-                " description cannot express; import a network whose transitions only pool"
-            )
-        if f"{transition}.conv.weight" in c:
-            out = c.take(f"{transition}.conv.weight", None, width, 1, 1).shape[0]
-            widths.append((width, out))
+        if convolve and number < len(depths):
+            out = c.take(f"{transition}.conv.weight", None, None, 1, 1).shape[0]
+            transitions.append(Layer(name=transition, outputs=out, inputs=width))
             width = out
-    return stages, widths
+    return stages, transitions
+
+
+def _is_learned(c: Checkpoint, layer: Layer) -> bool:
+    return f"{layer.name}._mask" in c or f"{layer.name}.index" in c
 
 
 def _layers(stages: list[Stage], names: LearnedNames) -> list[Layer]:
@@ -245,7 +255,7 @@ def _learned(names: LearnedNames, number: int, layer: int, stage: Stage) -> Laye
 def _condensation(
     c: Checkpoint,
     form: Form,
-    stages: list[Stage],
+    layers: list[Layer],
     names: LearnedNames,
     groups: int | None,
     factor: int | None,
@@ -254,7 +264,6 @@ def _condensation(
     """Groups and factor of one kind of learned layer; 1 and 1 where the network has none."""
     if not c.has(f".{names.theirs}._mask") and not c.has(f".{names.theirs}.index"):
         return Condensation(groups=1, factor=1)
-    layers = _layers(stages, names)
     if form == "condensed":
         return condensed_condensation(c, layers, names)
     return masked_condensation(c, layers, names, groups, factor, convention)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from results.importers.checkpoint import Checkpoint
-from search_space import DenseStage, StemSpec, TransitionSpec, UserError
+from search_space import StemSpec, TransitionSpec, UserError
+from search_space.network import Network
 from search_space.plan import Form
 from search_space.spec import NetworkSpec
 
@@ -85,23 +87,68 @@ def resolution(
     return StemSpec(channels=stem.channels, kernel=stem.kernel, stride=stride), size, [note]
 
 
-def conv_transition(widths: Sequence[tuple[int, int]]) -> TransitionSpec:
-    """The shortest compression that gives every pair of channels in and out of a transition.
+def transition_spec(
+    widths: Sequence[tuple[int, int]],
+    *,
+    kind: str = "conv",
+    groups_1x1: int = 1,
+    condense_factor: int = 1,
+) -> TransitionSpec:
+    """The transitions that have these channels in and out; pooling alone where there are none.
+
+    Their compression is 0.5, the papers' usual one, if that gives these channels, else the
+    shortest that does.
 
     Raises:
         UserError: none does.
     """
-    low = max(out / channels for channels, out in widths)
-    for digits in range(8):
-        compression = math.ceil(low * 10**digits - 1e-6) / 10**digits
-        made = (int(channels * compression + 1e-6) for channels, _ in widths)
-        if compression <= 1 and all(m == out for m, (_, out) in zip(made, widths, strict=True)):
-            return TransitionSpec(kind="conv", compression=compression)
+    if not widths:
+        return TransitionSpec()
+    # Outputs are rounded up to a multiple of the groups, so that fewer may have been meant.
+    low = max((out - groups_1x1 + 1) / max(1, channels) for channels, out in widths)
+    for compression in (0.5, *(math.ceil(low * 10**d - 1e-6) / 10**d for d in range(8))):
+        if 0 < compression <= 1 and all(
+            math.ceil(int(channels * compression + 1e-6) / groups_1x1) * groups_1x1 == out
+            for channels, out in widths
+        ):
+            return TransitionSpec(
+                kind=kind,
+                compression=compression,
+                groups_1x1=groups_1x1,
+                condense_factor=condense_factor,
+            )
     raise UserError(
         "no single compression gives the transitions' channels "
         + ", ".join(f"{channels} to {out}" for channels, out in widths)
         + "; such a network cannot be described"
     )
+
+
+def renamed_state(
+    c: Checkpoint, spec: NetworkSpec, theirs: Callable[[str], str]
+) -> dict[str, Tensor]:
+    """The weights of a network without learned layers, whose modules the file calls otherwise.
+
+    ``theirs`` turns the name of a module of ours, such as ``stage1_layer2.conv``, into the file's.
+    Linear layers may be 1x1 convolutions there.
+
+    Raises:
+        UserError: a tensor is missing or of another shape.
+    """
+    with torch.device("meta"):
+        network = Network(spec, "masked", initialised=False)
+    state: dict[str, Tensor] = {}
+    for ours, module in network.steps.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            state |= under(f"steps.{ours}", c.norm(theirs(ours), module.num_features))
+            continue
+        for part, wanted in module.named_parameters(recurse=False):
+            name = f"{theirs(ours)}.{part}"
+            shape = tuple(wanted.shape)
+            if len(shape) == 2 and name in c and c.tensors[name].dim() == 4:
+                shape = (*shape, 1, 1)
+            state[f"steps.{ours}.{part}"] = c.take(name, *shape).reshape(wanted.shape)
+    return state
 
 
 def stem_weight(c: Checkpoint, name: str) -> Tensor:
@@ -123,15 +170,18 @@ def ratio(whole: int, part: int, what: str) -> int:
 def check_overrides(spec: NetworkSpec, overrides: Overrides) -> None:
     """Raises UserError where a network is not what the user says: its tensors decide otherwise."""
     stage = spec.stages[0]
-    assert isinstance(stage, DenseStage)
-    swishing = (i for i, s in enumerate(spec.stages, start=1) if s.activation == "hard_swish")
+    swishing = (
+        i
+        for i, s in enumerate(spec.stages, start=1)
+        if getattr(s, "activation", "relu") == "hard_swish"
+    )
     found = Overrides(
         image_size=spec.image_size,
         stem_stride=spec.stem.stride,
-        groups=stage.groups_1x1,
-        condense_factor=stage.condense_factor,
-        sfr_groups=stage.sfr_groups,
-        sparse_factor=stage.sparse_factor,
+        groups=getattr(stage, "groups_1x1", 1),
+        condense_factor=getattr(stage, "condense_factor", 1),
+        sfr_groups=getattr(stage, "sfr_groups", 1),
+        sparse_factor=getattr(stage, "sparse_factor", 1),
         hard_swish_from_stage=next(swishing, 0),
         classifier_condense_factor=spec.head.condense_factor,
     )

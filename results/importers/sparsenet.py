@@ -23,13 +23,13 @@ from results.importers.checkpoint import Checkpoint
 from results.importers.imported import (
     Imported,
     Overrides,
-    conv_transition,
     per_stage,
     ratio,
     stem_weight,
+    transition_spec,
     under,
 )
-from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec, TransitionSpec, UserError
+from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec, UserError
 from search_space.fetch import FETCH_RULES, fetched
 
 LAYER = r"features\.dense-stage-(\d+)\.block-(\d+)\."
@@ -116,7 +116,7 @@ def read(c: Checkpoint, overrides: Overrides) -> Imported:
                 )
                 for stage in stages
             ),
-            transition=conv_transition(widths) if widths else TransitionSpec(),
+            transition=transition_spec(widths),
             head=HeadSpec(),
         ),
         form="masked",

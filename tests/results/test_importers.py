@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torchvision.models import DenseNet
 
 from results.importers import IMPORTERS, Imported, Overrides, import_checkpoint
-from results.importers.imported import conv_transition
+from results.importers.checkpoint import Checkpoint
+from results.importers.imported import transition_spec
 from search_space import (
     DenseStage,
     HeadSpec,
     NetworkSpec,
+    ShuffleStage,
     StemSpec,
     TransitionSpec,
     UserError,
@@ -29,6 +34,9 @@ from search_space.plan import Form
 
 State = dict[str, Tensor]
 TRANSITION = TransitionSpec(kind="conv", compression=0.5)
+LEARNED_TRANSITION = TransitionSpec(
+    kind="learned", compression=0.5, groups_1x1=4, condense_factor=4
+)
 
 
 def network_spec(*stages: DenseStage, stem: int = 16, **more: object) -> NetworkSpec:
@@ -67,7 +75,9 @@ CONDENSENETS = {
     "G < C": network_spec(learned(8, c=8), learned(16, c=8)),
     "G > C": network_spec(learned(8, g=8), learned(16, g=8), head=HeadSpec(condense_factor=2)),
     "five stages": network_spec(*[learned(8, depth=1)] * 5),
+    "light": network_spec(*[learned(8)] * 3, transition=LEARNED_TRANSITION),
 }
+DENSE = {"DenseNet": network_spec(*[learned(8, g=1, c=1)] * 2, transition=TRANSITION)}
 V2_HEAD = HeadSpec(se_reduction=16, features=20)
 CONDENSENETV2S = {
     "G = C = S": network_spec(reactivating(8, depth=2), reactivating(16), head=V2_HEAD),
@@ -84,6 +94,43 @@ SPARSENETS = {
     ),
     "bottleneck, growing": network_spec(sparse(4, 4), sparse(8, 9), transition=TRANSITION, stem=5),
     "dense": network_spec(*[sparse(4, 3, fetch="dense")] * 2, transition=TRANSITION, stem=8),
+}
+SHUFFLENETS = {
+    "two stages": NetworkSpec(
+        image_size=224,
+        classes=6,
+        stem=StemSpec(channels=6, stride=2, normed=True, pooled=True),
+        stages=(
+            ShuffleStage(channels=20, units=("3", "3")),
+            ShuffleStage(channels=40, units=("3", "3", "3")),
+        ),
+        head=HeadSpec(normed=False, conv_features=24, activation="relu", bias=False),
+    ),
+}
+SHUFFLENETPLUSES = {
+    "all units": NetworkSpec(
+        image_size=224,
+        classes=6,
+        stem=StemSpec(channels=6, stride=2, normed=True, activation="hard_swish"),
+        stages=(
+            ShuffleStage(channels=20, units=("3", "xception")),
+            ShuffleStage(channels=40, units=("xception", "5"), activation="hard_swish"),
+            ShuffleStage(
+                channels=80,
+                units=("7", "xception", "3"),
+                activation="hard_swish",
+                se_reduction=4,
+            ),
+        ),
+        head=HeadSpec(
+            normed=False,
+            conv_features=24,
+            se_reduction=4,
+            se_normed=True,
+            features=16,
+            bias=False,
+        ),
+    ),
 }
 
 
@@ -116,9 +163,8 @@ def learned_names(network: Network, ours: str, theirs: str, factor: int) -> Stat
     state = network.state_dict()
     names = moved(state, f"{ours}_norm", f"{theirs}.norm")
     names[f"{theirs}.conv.weight"] = state[f"{ours}.weight"]
-    if network.form == "masked":
-        layer = network.get_submodule(ours)
-        assert isinstance(layer, LearnedLayer)
+    layer = network.get_submodule(ours)
+    if isinstance(layer, LearnedLayer):
         mask = layer.expanded_mask().expand_as(layer.weight)
         dropped = layer.mask.shape[1] - layer.mask.shape[1] // factor
         names[f"{theirs}._mask"] = mask.float()
@@ -126,7 +172,7 @@ def learned_names(network: Network, ours: str, theirs: str, factor: int) -> Stat
         names[f"{theirs}._stage"] = torch.tensor([float(factor - 1)])
     elif f"{ours}_gather.index" in state:
         names[f"{theirs}.index"] = state[f"{ours}_gather.index"]
-    else:
+    elif f"{ours}_add.index" in state:
         index = state[f"{ours}_add.index"]
         names[f"{theirs}.index"] = torch.eye(int(max(len(index), index.max() + 1)))[index]
     return names
@@ -149,6 +195,9 @@ def condensenet_names(network: Network) -> State:
             names |= moved(state, f"{ours}.se.expand", f"{theirs}.se.fc.2")
             if stage.sfr == "all":
                 names |= learned_names(network, f"{ours}.sfr", f"{theirs}.sfr", stage.sparse_factor)
+        ours, theirs = f"steps.transition{i}.reduce", f"features.transition_{i}.conv"
+        if f"{ours}.weight" in state:
+            names |= learned_names(network, ours, theirs, spec.transition.condense_factor)
     names |= moved(state, "steps.head.final_norm", "features.norm_last")
     names |= moved(state, "steps.head.se.reduce", "features.se_last.fc.0")
     names |= moved(state, "steps.head.se.expand", "features.se_last.fc.2")
@@ -224,6 +273,59 @@ def sparsenet_names(network: Network) -> State:
     return names
 
 
+UNIT = "point1 point1_norm - depth depth_norm point2 point2_norm - se"
+XCEPTION = " ".join(f"depth{i} depth{i}_norm point{i} point{i}_norm -" for i in (1, 2, 3)) + " se"
+PASS = "pass_depth pass_depth_norm pass_point pass_point_norm"
+
+
+def shufflenet_names(network: Network) -> State:
+    """ShuffleNetV2 and V2+ as their authors' code saves them: lists of modules, - without any."""
+    state = network.state_dict()
+
+    def attention(ours: str, theirs: str) -> State:
+        convs = {"reduce": "1", "norm": "2", "expand": "4"}
+        names = {
+            name: tensor
+            for part, place in convs.items()
+            for name, tensor in moved(state, f"{ours}.{part}", f"{theirs}.SE_opr.{place}").items()
+        }
+        return {n: t[:, :, None, None] if t.dim() == 2 else t for n, t in names.items()}
+
+    names: State = {}
+    units = [
+        (f"steps.stage{i}_layer{j}", kind)
+        for i, stage in enumerate(network.spec.stages, start=1)
+        for j, kind in enumerate(stage.units, start=1)
+    ]
+    for number, (ours, kind) in enumerate(units):
+        main = XCEPTION if kind == "xception" else UNIT
+        for branch, modules in (("branch_main", main), ("branch_proj", PASS)):
+            for place, module in enumerate(modules.split()):
+                theirs = f"features.{number}.{branch}.{place}"
+                write = attention if module == "se" else lambda a, b: moved(state, a, b)
+                names |= write(f"{ours}.{module}", theirs)
+    names |= moved(state, "steps.stem.conv", "first_conv.0")
+    names |= moved(state, "steps.stem.conv_norm", "first_conv.1")
+    names |= moved(state, "steps.head.conv", "conv_last.0")
+    names |= moved(state, "steps.head.conv_norm", "conv_last.1")
+    names |= attention("steps.head.se", "LastSE")
+    names |= moved(state, "steps.head.features", "fc.0")
+    names |= moved(state, "steps.head.classifier", "classifier.0")
+    return names
+
+
+def torchvision_densenet() -> torch.nn.Module:
+    """A small DenseNet of torchvision, no norm like another."""
+    network = DenseNet(
+        growth_rate=4, block_config=(2, 3, 1, 1), num_init_features=6, bn_size=2, num_classes=5
+    )
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
+                tensor.data.uniform_(0.5, 1.5)
+    return network.eval()
+
+
 @pytest.fixture
 def imported(tmp_path: Path) -> Callable[..., Imported]:
     """Writes a state to a file and imports it."""
@@ -256,7 +358,10 @@ CASES = [
     *[("condensenetv2", condensenet_names, name, CONDENSENETV2S, "masked")
       for name in CONDENSENETV2S],
     ("condensenetv2", condensenet_names, "G = C = S", CONDENSENETV2S, "condensed"),
+    ("condensenet", condensenet_names, "DenseNet", DENSE, "masked"),
     *[("sparsenet", sparsenet_names, name, SPARSENETS, "masked") for name in SPARSENETS],
+    ("shufflenetv2", shufflenet_names, "two stages", SHUFFLENETS, "masked"),
+    ("shufflenetv2plus", shufflenet_names, "all units", SHUFFLENETPLUSES, "masked"),
 ]  # fmt: skip
 
 
@@ -296,13 +401,34 @@ def test_network_comes_back(
         assert torch.equal(read(images), network(images))
 
 
-def test_importers_recognise_their_own_only() -> None:
-    names = {family: names for family, names, *_ in CASES}
-    specs = {family: specs[case] for family, _, case, specs, _ in CASES}
-    from results.importers.checkpoint import Checkpoint
+@pytest.mark.parametrize("published", [False, True])
+def test_densenet_of_torchvision_computes_the_same(
+    published: bool, imported: Callable[..., Imported]
+) -> None:
+    theirs = torchvision_densenet()
+    state = theirs.state_dict()
+    if published:  # with an older version's names
+        state = {re.sub(r"(r\d+\.(?:norm|conv))([12])", r"\1.\2", n): t for n, t in state.items()}
+        assert "features.denseblock1.denselayer1.norm.1.weight" in state
+    result = imported(state)
+    assert [s.depth for s in result.spec.stages] == [2, 3, 1, 1]
+    assert (result.spec.stages[0].growth_rate, result.spec.stages[0].bottleneck) == (4, 2)
+    ours = build(result.spec).eval()
+    ours.load_state_dict(result.state_dict)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images), rtol=1e-5, atol=1e-5)
 
-    for family in IMPORTERS:
-        checkpoint = Checkpoint(names[family](random_network(specs[family], "masked")))
+
+def test_importers_recognise_their_own_only() -> None:
+    states = {
+        family: names(random_network(specs[case], "masked"))
+        for family, names, case, specs, _ in CASES
+    }
+    states["densenet"] = torchvision_densenet().state_dict()
+    assert states.keys() == IMPORTERS.keys()
+    for family, state in states.items():
+        checkpoint = Checkpoint(state)
         assert [f for f, i in IMPORTERS.items() if i.recognises(checkpoint)] == [family]
 
 
@@ -416,13 +542,23 @@ def test_hard_swish_is_assumed_from_stage_3_or_as_told(imported: Callable[..., I
 @pytest.mark.parametrize("compression", [1.0, 0.5, 0.37, 0.125])
 def test_compression_is_found_from_widths(compression: float) -> None:
     widths = [(n, int(n * compression + 1e-6)) for n in (60, 154, 203)]
-    found = conv_transition(widths).compression
+    found = transition_spec(widths).compression
     assert [int(n * found + 1e-6) for n, _ in widths] == [out for _, out in widths]
+
+
+def test_compression_is_found_below_rounding_to_groups() -> None:
+    widths = [(n, -(-int(n * 0.37) // 8) * 8) for n in (64, 152, 200)]
+    fit = partial(transition_spec, kind="learned", groups_1x1=8, condense_factor=4)
+    found = fit(widths)
+    assert (found.kind, found.groups_1x1, found.condense_factor) == ("learned", 8, 4)
+    assert [-(-int(n * found.compression) // 8) * 8 for n, _ in widths] == [o for _, o in widths]
+    assert fit([(64, 32)]).compression == 0.5
+    assert transition_spec([]) == TransitionSpec()
 
 
 def test_widths_of_no_compression_are_refused() -> None:
     with pytest.raises(UserError, match="no single compression"):
-        conv_transition([(60, 30), (60, 31)])
+        transition_spec([(60, 30), (60, 31)])
 
 
 # --- What cannot be read ------------------------------------------------------------------------
@@ -470,9 +606,9 @@ BROKEN: dict[str, tuple[Callable[[State], State], str]] = {
         lambda s: {**s, f"{LAYER}.conv_1.index": torch.zeros(24)},
         "both masks and indexes",
     ),
-    "learned transition": (
+    "mask without layer": (
         lambda s: {**s, "features.transition_1.conv._mask": torch.ones(16, 32, 1, 1)},
-        "learned group convolution between stages",
+        "`features.transition_1.conv._mask` that this family",
     ),
 }
 
@@ -563,3 +699,29 @@ def test_damaged_files_are_refused(name: str, content: bytes, tmp_path: Path) ->
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="was looked for and is not a file"):
         import_checkpoint(tmp_path / "absent.pth")
+
+
+def test_shufflenet_says_where_hard_swish_begins(imported: Callable[..., Imported]) -> None:
+    state = shufflenet_names(random_network(SHUFFLENETPLUSES["all units"], "masked"))
+    told = imported(state, hard_swish_from_stage=3, image_size=96)
+    assert [s.activation for s in told.spec.stages] == ["relu", "relu", "hard_swish"]
+    assert told.spec.image_size == 96
+    with pytest.raises(UserError, match=r"--groups \(=4\) must be 1"):
+        imported(state, groups=4)
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ("features.0.branch_proj", "lacks `features.0.branch_proj.0.weight`"),
+        ("features.3.branch_main.5", "lacks `features.3.branch_main.5.weight`"),
+        ("features.3", "holds `features.4.branch_main"),
+        ("conv_last", "lacks `conv_last.1.weight`"),
+    ],
+)
+def test_incomplete_shufflenets_are_refused(
+    start: str, message: str, imported: Callable[..., Imported]
+) -> None:
+    state = shufflenet_names(random_network(SHUFFLENETS["two stages"], "masked"))
+    with pytest.raises(UserError, match=message):
+        imported(without(state, start))
