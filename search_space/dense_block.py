@@ -222,6 +222,15 @@ class DenseStage:
         with_sfr = plain._replace(sfr=sfr)
         return tuple(with_sfr if i in reactivating else plain for i in range(self.depth))
 
+    @cached_property
+    def layers_by_settings(self) -> tuple[tuple[LayerSettings, tuple[int, ...]], ...]:
+        """The layers (0-based) that share their settings."""
+        settings = self.layer_settings
+        if not self.reactivating_layers:
+            return ((settings[0], tuple(range(self.depth))),)
+        by_settings = {s: [i for i, t in enumerate(settings) if t is s] for s in set(settings)}
+        return tuple((s, tuple(layers)) for s, layers in by_settings.items())
+
     def write(self, planner: Planner, number: int, entries: Sequence[Any]) -> Sequence[Any]:
         """The layers of the stage; returns the outputs that whatever follows it fetches."""
         if self._reads_all:

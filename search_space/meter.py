@@ -214,14 +214,14 @@ class _Layer:
     and those of one period are all that has to be metered.
     """
 
-    __slots__ = ("_in_period", "_settings", "_size", "least", "period", "slope")
+    __slots__ = ("_in_period", "_settings", "_size", "block", "least", "period", "slope")
 
     def __init__(self, settings: LayerSettings, size: int) -> None:
         learned, sfr = settings.learned, settings.sfr
         factors = (learned.factor if settings.bottleneck else 1, sfr.factor if sfr else 1)
-        block = learned.block if max(factors) > 1 else 1
-        self.period = block * math.lcm(*factors)
-        self.least = block * max(factors)
+        self.block = learned.block if max(factors) > 1 else 1
+        self.period = self.block * math.lcm(*factors)
+        self.least = self.block * max(factors)
         self._settings, self._size = settings, size
         self._in_period: dict[int, tuple[int, ...]] = {}
         first, second = self._meter(self.period), self._meter(2 * self.period)
@@ -233,7 +233,7 @@ class _Layer:
         return meter.counts
 
     def at(self, remainder: int) -> tuple[int, ...]:
-        """The counts at ``period + remainder`` channels; raises SpecError if blocks split."""
+        """The counts at ``period + remainder`` channels."""
         found = self._in_period.get(remainder)
         if found is None:
             found = self._in_period[remainder] = self._meter(self.period + remainder)
@@ -255,18 +255,25 @@ def _dense_stage(stage: DenseStage, entry: Shape) -> list[tuple[int, tuple[int, 
     """What a stage counts, as multiples of counts; None where a layer cannot exist."""
     channels, size = entry
     k = stage.growth_rate
-    multiples: dict[tuple[int, ...], int] = {}
     reads = _reads(stage.depth, stage.fetch, stage.fetch_base)
-    for (layers, whole), settings in zip(reads, stage.layer_settings, strict=False):
+    counted: list[tuple[int, tuple[int, ...]]] = []
+    for settings, positions in stage.layers_by_settings:
         layer = _layer(settings, size)
-        read = layers * k + whole * channels
-        if read < layer.least:
-            return None
-        periods, remainder = divmod(read, layer.period)
-        counts = layer.at(remainder)
-        multiples[counts] = multiples.get(counts, 0) + 1
-        multiples[layer.slope] = multiples.get(layer.slope, 0) + periods - 1
-    return [(times, counts) for counts, times in multiples.items()]
+        period, block = layer.period, layer.block
+        remainders: list[int] = []
+        periods = 0
+        for position in positions:
+            layers, whole = reads[position]
+            read = layers * k + whole * channels
+            remainder = read % period
+            if read < layer.least or remainder % block:
+                return None
+            periods += read // period
+            remainders.append(remainder)
+        counted.append((periods - len(positions), layer.slope))
+        for remainder in set(remainders):
+            counted.append((remainders.count(remainder), layer.at(remainder)))
+    return counted
 
 
 class _CountingPlanner(Planner):

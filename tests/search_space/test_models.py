@@ -72,7 +72,10 @@ def test_the_arguments_change_the_network() -> None:
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
-        ({"name": "resnet50"}, "unknown network 'resnet50'; known: condensenet-110, condensenet-122"),
+        (
+            {"name": "resnet50"},
+            "unknown network 'resnet50'; known: condensenet-110, condensenet-122",
+        ),
         ({"pretrained": True}, "no weights .* published yet.*search import.*--weights"),
         ({"num_classes": -1}, r"`classes` \(=-1\) must be"),
         ({"in_chans": 0}, r"`image_channels` \(=0\) must be"),
