@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from results.formats import FORMATS
+from results.formats import FORMATS, ExportOptions, lowering_of
 from results.verify import TOLERANCE, Verification
 from search_space import NetworkSpec, cost, format_count
 
@@ -43,7 +43,7 @@ def card(
     verification: Verification,
     *,
     trained: bool,
-    exporter: str,
+    options: ExportOptions,
     latency: dict[str, float] | None = None,
 ) -> str:
     """Markdown.
@@ -53,7 +53,7 @@ def card(
         formats: Keys of ``FORMATS``.
         verification: What was compared.
         trained: Whether weights were given; else the card says that they are untrained.
-        exporter: What wrote the ONNX file.
+        options: How the files were written.
         latency: Predicted milliseconds by device, if anyone predicted them.
     """
     price = cost(spec)
@@ -80,11 +80,7 @@ def card(
         size=spec.image_size,
         classes=spec.classes,
         usages="\n\n".join(
-            f"{name}{f' (written by the {exporter} exporter)' * (name == 'onnx')}:\n\n"
-            f"```python\n{FORMATS[name].usage}\n```"
-            + f"\n\n{FORMATS[name].note}"
-            * bool(FORMATS[name].note)
-            for name in formats
+            f"{_how(name, options)}:\n\n```python\n{FORMATS[name].usage}\n```" for name in formats
         ),
         images=verification.images,
         tolerance=TOLERANCE,
@@ -92,3 +88,10 @@ def card(
             f"| {c.first}, {c.second} | {c.difference:.1e} |" for c in verification.comparisons
         ),
     )
+
+
+def _how(format: str, options: ExportOptions) -> str:
+    """A format, its lowering, and what wrote it."""
+    lowering = lowering_of(format, options)
+    by = f", written by the {options.exporter} exporter" * (format == "onnx")
+    return f"{format} (lowering {lowering}{by})" if lowering else format

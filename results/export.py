@@ -23,6 +23,7 @@ from results.card import card
 from results.formats import FORMATS, ExportOptions
 from results.verify import TORCH_FORMS, Verification, verify_folder, write_files
 from search_space.errors import UnknownName, UserError
+from search_space.lowering import LOWERINGS
 
 if TYPE_CHECKING:
     from search_space.network import Network
@@ -67,6 +68,8 @@ def export(
     for format in formats:
         if format not in FORMATS:
             raise UnknownName("format", format, FORMATS)
+    if options.lowering is not None and options.lowering not in LOWERINGS:
+        raise UnknownName("lowering", options.lowering, LOWERINGS)
     must_be_empty(out)
     out = out.resolve()
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
@@ -90,7 +93,7 @@ def export(
                 formats,
                 verification,
                 trained=trained,
-                exporter=options.exporter,
+                options=options,
                 latency=latency,
             ),
             encoding="utf-8",

@@ -1,6 +1,6 @@
 """The files a network is exported to: how each is written, run again, and loaded by others.
 
-Every format takes the condensed network and no format holds a pickled module.
+Every format takes the condensed network, lowered for its runtime; none holds a pickled module.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from results.lowered import lowered_for
 from results.onnx_graph import INPUT, OPSET, OUTPUT, write_onnx
 from results.weights import load_weights
 from search_space import NetworkSpec
+from search_space.deployed import Deployed
 from search_space.errors import UserError
+from search_space.flatten import flatten
+from search_space.graph import Graph
+from search_space.lowering import lower
 
 if TYPE_CHECKING:
     from search_space.network import Network
@@ -43,13 +46,15 @@ class ExportOptions:
     """How files are written.
 
     Args:
-        exporter: Of ONNX: ``dynamo`` is torch's own, ``direct`` writes the plan's operations and
+        exporter: Of ONNX: ``dynamo`` is torch's own, ``direct`` writes the graph's operations and
             takes a second where torch takes many.
         dynamic_batch: Whether the ONNX file takes any number of images instead of one.
+        lowering: A key of :data:`search_space.lowering.LOWERINGS`; None for each format's own.
     """
 
     exporter: str = "dynamo"
     dynamic_batch: bool = False
+    lowering: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,7 @@ class Format:
 
     Args:
         files: What ``write`` leaves in its folder; empty where the export's own files suffice.
+        lowering: What its runtime executes best; None where the network is not lowered.
         write: Writes the files of a condensed network.
         run: Logits ``(N, classes)`` of the written files, computed by the format's own runtime.
         extra: The optional dependencies it needs; None if none.
@@ -66,6 +72,7 @@ class Format:
     """
 
     files: tuple[str, ...]
+    lowering: str | None
     write: Callable[[Network, Path, ExportOptions], None]
     run: Callable[[Path, Images], Images]
     extra: str | None
@@ -90,6 +97,18 @@ def _module(name: str, extra: str) -> Any:
         ) from None
 
 
+def lowering_of(format: str, options: ExportOptions) -> str | None:
+    """The lowering that a format is written in; None where the network is not lowered."""
+    own = FORMATS[format].lowering
+    return None if own is None else options.lowering or own
+
+
+def _lowered(format: str, network: Network, options: ExportOptions) -> Graph:
+    lowering = lowering_of(format, options)
+    assert lowering is not None
+    return lower(flatten(network), lowering)
+
+
 def _example(network: Network, images: int = 1) -> Tensor:
     source = network.plan.input
     return torch.zeros(images, source.channels, source.size, source.size)
@@ -102,11 +121,11 @@ ONNX = "model.onnx"
 
 def _write_onnx(network: Network, folder: Path, options: ExportOptions) -> None:
     _module("onnx", "export")
+    graph, dynamic = _lowered("onnx", network, options), options.dynamic_batch
     if options.exporter == "direct":
-        lowered: Any = lowered_for("onnx", network)
-        write_onnx(lowered, folder / ONNX, dynamic_batch=options.dynamic_batch)
+        write_onnx(graph, folder / ONNX, name=network.spec.id, dynamic_batch=dynamic)
     else:
-        write_by_dynamo(lowered_for("onnx", network), _example(network, 2), folder, options)
+        write_by_dynamo(Deployed(graph), _example(network, 2), folder, options)
 
 
 def write_by_dynamo(
@@ -176,7 +195,8 @@ def trace(network: nn.Module, example: Tensor, path: Path) -> None:
 
 
 def _write_torchscript(network: Network, folder: Path, options: ExportOptions) -> None:
-    trace(lowered_for("torchscript", network), _example(network), folder / TORCHSCRIPT)
+    deployed = Deployed(_lowered("torchscript", network, options))
+    trace(deployed, _example(network), folder / TORCHSCRIPT)
 
 
 @torch.no_grad()
@@ -198,7 +218,7 @@ def _write_ncnn(network: Network, folder: Path, options: ExportOptions) -> None:
     example = _example(network)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         work = Path(name)
-        trace(lowered_for("ncnn", network), example, work / "model.pt")
+        trace(Deployed(_lowered("ncnn", network, options)), example, work / "model.pt")
         shape = ",".join(map(str, example.shape))
         done = subprocess.run(
             # In half precision, its default, the file would differ from the network.
@@ -267,6 +287,7 @@ def _run_state_dict(folder: Path, images: Images) -> Images:
 FORMATS: dict[str, Format] = {
     "state_dict": Format(
         files=(),
+        lowering=None,
         write=lambda network, folder, options: None,  # every export holds the weights
         run=_run_state_dict,
         extra=None,
@@ -277,6 +298,7 @@ logits = network(torch.from_numpy(images))""",
     ),
     "torchscript": Format(
         files=(TORCHSCRIPT,),
+        lowering="torch",
         write=_write_torchscript,
         run=_run_torchscript,
         extra=None,
@@ -287,6 +309,7 @@ logits = model(torch.from_numpy(images))""",
     ),
     "onnx": Format(
         files=(ONNX,),
+        lowering="onnxruntime",
         write=_write_onnx,
         run=_run_onnx,
         extra="export",
@@ -297,6 +320,7 @@ session = onnxruntime.InferenceSession("{ONNX}")
     ),
     "ncnn": Format(
         files=(NCNN_PARAM, NCNN_BIN),
+        lowering="ncnn",
         write=_write_ncnn,
         run=_run_ncnn,
         extra="ncnn",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,10 @@ from torch import Tensor, nn
 from results.formats import ARCHITECTURE, FORMATS, WEIGHTS, ExportOptions, Images
 from results.weights import save_weights
 from search_space import NetworkSpec, build
+from search_space.deployed import FastDeployed
 from search_space.errors import Mismatch, UnknownName, UserError
+from search_space.flatten import flatten
+from search_space.lowering import LOWERINGS, lower
 from search_space.modules import LearnedClassifier
 
 if TYPE_CHECKING:
@@ -31,6 +34,14 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 """Largest difference of two forms, relative to the largest output, that rounding explains."""
 TORCH_FORMS = ("masked", "condensed")
+EAGER = "eager"
+"""The form that torch executes operation by operation, fast."""
+DEFAULT_FORMS = (
+    *TORCH_FORMS,
+    *("onnx", "onnx:canonical"),
+    *(f"{EAGER}:{name}" for name in LOWERINGS if name not in ("onnxruntime", "canonical")),
+)
+"""Every lowering once: what each is made for is not always installed."""
 REAL_IMAGES = ("china.jpg", "flower.jpg")
 """Photographs that scikit-learn carries with it."""
 RANDOM_IMAGES = 2
@@ -105,13 +116,14 @@ def difference(first: Images, second: Images) -> float:
 
 
 def compare(logits: dict[str, Images]) -> tuple[Comparison, ...]:
-    """Every form against those of torch that stand before it, or against the first."""
+    """Every form against those of torch that stand before it, or against the first; further
+    lowerings of a form, ``FORM:LOWERING``, only against the first."""
     names = list(logits)
     references = [name for name in names if name in TORCH_FORMS] or names[:1]
     return tuple(
         Comparison(first=a, second=b, difference=difference(logits[a], logits[b]))
         for i, b in enumerate(names)
-        for a in references
+        for a in (references[:1] if ":" in b else references)
         if a in names[:i]
     )
 
@@ -197,32 +209,42 @@ def run_torch(network: nn.Module, images: Images) -> Images:
 
 
 def known_forms() -> tuple[str, ...]:
-    """What ``--forms`` accepts."""
-    return (*TORCH_FORMS, *FORMATS)
+    """What ``--forms`` accepts; those that are lowered also as ``FORM:LOWERING``."""
+    return (*TORCH_FORMS, *FORMATS, EAGER)
+
+
+def _check_form(form: str) -> None:
+    kind, colon, lowering = form.partition(":")
+    if kind not in known_forms():
+        raise UnknownName("form", kind, known_forms())
+    lowered = kind == EAGER or (kind in FORMATS and FORMATS[kind].lowering is not None)
+    if colon and not lowered:
+        raise UserError(f"the form {kind} has no lowerings; write it without :{lowering}")
+    if colon and lowering not in LOWERINGS:
+        raise UnknownName("lowering", lowering, LOWERINGS)
 
 
 def forms_of(network: Network, wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """The wanted forms in the order of :func:`known_forms`; by default both of torch and ONNX.
+    """The wanted forms, those of torch first; by default every lowering once.
 
     Raises:
-        UnknownName: no such form.
+        UnknownName: no such form or lowering.
         UserError: weights of the condensed form cannot be turned into masked ones; fewer than two
             forms are left.
     """
-    available = known_forms() if network.form == "masked" else known_forms()[1:]
-    if wanted is None:
-        return tuple(form for form in (*TORCH_FORMS, "onnx") if form in available)
-    for form in wanted:
-        if form not in known_forms():
-            raise UnknownName("form", form, known_forms())
-        if form not in available:
+    forms = dict.fromkeys(DEFAULT_FORMS if wanted is None else wanted)
+    for form in forms:
+        _check_form(form)
+    if network.form == "condensed" and "masked" in forms:
+        if wanted is not None:
             raise UserError(
-                f"the form {form} needs masked weights; these are condensed, which masks cannot"
+                "the form masked needs masked weights; these are condensed, which masks cannot"
                 " be made from: leave it out of --forms"
             )
-    if len(set(wanted)) < 2:
-        raise UserError(f"--forms {','.join(wanted)} must name at least two forms to compare")
-    return tuple(form for form in available if form in wanted)
+        del forms["masked"]
+    if len(forms) < 2:
+        raise UserError(f"--forms {','.join(forms)} must name at least two forms to compare")
+    return tuple(sorted(forms, key=lambda form: known_forms().index(form.partition(":")[0])))
 
 
 def condensed_form(network: Network) -> Network:
@@ -248,7 +270,7 @@ def verify_folder(
     Args:
         network: In evaluation mode, in the form that its weights are in.
         folder: Where the files are.
-        forms: Keys of ``FORMATS``, ``masked`` and ``condensed``; torch's own come first.
+        forms: See :func:`known_forms`; torch's own come first.
         weights: Where the weights come from, in words.
         exporter: What wrote the ONNX file.
         others: Further runners of the folder's files by name.
@@ -263,8 +285,12 @@ def verify_folder(
     if "condensed" in forms:
         logits["condensed"] = run_torch(condensed_form(network), images)
     for form in forms:
-        if form in FORMATS:
-            logits[form] = FORMATS[form].run(folder, images)
+        kind, _, lowering = form.partition(":")
+        if kind in FORMATS:
+            logits[form] = FORMATS[kind].run(folder / lowering, images)
+        elif kind == EAGER:
+            graph = lower(flatten(condensed_form(network)), lowering or "torch")
+            logits[form] = run_torch(FastDeployed(graph), images)
     for name, run in (others or {}).items():
         logits[name] = run(folder, images)
     return Verification(
@@ -304,12 +330,18 @@ def verify(
         folder = Path(name)
         files = [form for form in chosen if form in FORMATS]
         write_files(network, folder, files, options)
+        for form in chosen:
+            kind, _, lowering = form.partition(":")
+            if kind in FORMATS and lowering:
+                (folder / lowering).mkdir(exist_ok=True)
+                lowered = replace(options, lowering=lowering)
+                FORMATS[kind].write(condensed_form(network), folder / lowering, lowered)
         return verify_folder(
             network,
             folder,
             chosen,
             weights=weights,
-            exporter=options.exporter if "onnx" in chosen else "",
+            exporter=options.exporter if any(f.startswith("onnx") for f in chosen) else "",
             others=others,
             began=began,
         )

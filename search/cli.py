@@ -18,7 +18,7 @@ from search import commands, exporting, importing
 from search_space import SPACES, UserError
 from searchers import SEARCHERS
 
-_EXPORTER = "of ONNX: torch's, or ours that writes the plan in a second (default %(default)s)"
+_EXPORTER = "of ONNX: torch's, or ours that writes the graph in a second (default %(default)s)"
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--dynamic-batch", action="store_true", help="ONNX for any number of images, not for one"
     )
+    p.add_argument(
+        "--lowering",
+        choices=exporting.LOWERINGS,
+        help="how the operations are arranged (default: what the format's runtime runs best)",
+    )
     _add_json(p)
 
     p = command("verify", exporting.verify)
@@ -125,7 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--forms",
         action="append",
-        help=f"{', '.join(exporting.FORMS)} (default masked,condensed,onnx)",
+        help=f"{', '.join(exporting.FORMS)}; FORM:LOWERING for another lowering than the form's own"
+        f" ({', '.join(exporting.LOWERINGS)}); by default every lowering once",
     )
     p.add_argument("--exporter", choices=exporting.EXPORTERS, default="direct", help=_EXPORTER)
     p.add_argument(

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from search_space import NetworkSpec
     from search_space.network import Network
 
-# As in results.formats and results.verify, which load torch; a test holds them equal.
+# As in results.formats and results.verify, which load torch, and in search_space.lowering; a test holds them equal.
 EXPORT_FORMATS = ("state_dict", "torchscript", "onnx", "ncnn")
-FORMS = ("masked", "condensed", *EXPORT_FORMATS)
+FORMS = ("masked", "condensed", *EXPORT_FORMATS, "eager")
 EXPORTERS = ("dynamo", "direct")
+LOWERINGS = ("canonical", "dense", "onnxruntime", "torch", "ncnn")
 
 ARM_VARIABLE = "SEARCH_ARM"
 """Environment variable that names an emulated ARM userland."""
@@ -92,7 +93,11 @@ def export(args: argparse.Namespace) -> int:
         formats,
         weights=weights,
         trained=args.weights is not None,
-        options=ExportOptions(exporter=args.exporter, dynamic_batch=args.dynamic_batch),
+        options=ExportOptions(
+            exporter=args.exporter,
+            dynamic_batch=args.dynamic_batch,
+            lowering=args.lowering,
+        ),
     )
     if args.json:
         print(json.dumps({"out": str(args.out), **verification.to_dict()}, indent=2))

@@ -12,9 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from search_space.graph import Graph, Index, Node, Rule, everywhere, selected
+from search_space.graph import Array, Graph, Index, Node, Rule, everywhere, shuffled
 
 # --- Condensed layers -----------------------------------------------------------------------------
+
+
+ADDING = ("index_add", "scatter")
 
 
 class _Reading(NamedTuple):
@@ -22,24 +25,29 @@ class _Reading(NamedTuple):
     of it, and norms and activations on these."""
 
     source: Node
-    index: Index
+    channels: Index
     between: tuple[Node, ...]
 
 
-def _reading(layer: Node, graph: Graph) -> _Reading:
-    """All of the layer's input where nothing is selected from it."""
+def _reading(conv: Node, graph: Graph) -> _Reading | None:
+    """What a learned layer reads; None for a convolution that is not one.
+
+    A learned group convolution has a gather in front of its norm; a reactivation adds its outputs
+    at an index, and has a shuffle in front of it where there are several groups.
+    """
+    node = graph.makers[conv.input]
+    if _writing(conv, graph)[0].kind in ADDING:
+        channels = node.shape.channels
+        if node.kind == "shuffle":
+            return _Reading(graph.makers[node.input], shuffled(node.groups, channels), ())
+        return _Reading(node, np.arange(channels), ())
     between: list[Node] = []
-    node = graph.makers[layer.input]
     while node.kind in ("affine", "activation") and graph.only_reader(node.name):
         between.insert(0, node)
         node = graph.makers[node.input]
-    if node.kind in ("gather", "shuffle") and graph.only_reader(node.name):
-        source = graph.makers[node.input]
-        index = selected(node, source.shape.channels)
-        assert index is not None
-        return _Reading(source, index, tuple(between))
-    source = graph.makers[layer.input]
-    return _Reading(source, np.arange(source.shape.channels), ())
+    if node.kind != "gather":
+        return None
+    return _Reading(graph.makers[node.input], node.tensors["index"], tuple(between))
 
 
 def _before_selection(reading: _Reading) -> list[Node] | None:
@@ -51,8 +59,8 @@ def _before_selection(reading: _Reading) -> list[Node] | None:
         tensors = {}
         for name, values in node.tensors.items():
             wide = np.zeros(source.shape.channels)
-            wide[reading.index] = values
-            if not np.array_equal(wide[reading.index], values):
+            wide[reading.channels] = values
+            if not np.array_equal(wide[reading.channels], values):
                 return None
             tensors[name] = wide
         before = nodes[-1].name if nodes else source.name
@@ -69,29 +77,27 @@ def _writing(conv: Node, graph: Graph) -> tuple[Node, Index]:
     if after is None:
         return conv, own
     if after.kind == "shuffle" and after.groups == conv.groups:
-        return after, np.argsort(selected(after, conv.shape.channels))
+        return after, np.argsort(shuffled(after.groups, conv.shape.channels))
     # Sums do not commute with an activation.
-    if conv.activation is None and (
-        after.kind == "scatter" or (after.kind == "index_add" and after.input != conv.name)
-    ):
+    if conv.activation is None and after.kind in ADDING and after.inputs[:-1] != (conv.name,):
         return after, after.tensors["index"]
     return conv, own
 
 
 def _dense_conv(conv: Node, graph: Graph) -> Sequence[Node] | None:
     reading, (after, outputs) = _reading(conv, graph), _writing(conv, graph)
-    if after is conv and conv.input == reading.source.name:
-        return None  # no learned layer: an ordinary convolution, in groups or not
+    if reading is None:
+        return None
     before = _before_selection(reading)
     if before is None:
         return None
     weight = conv.tensors["weight"]
     rows, columns = weight.shape[0] // conv.groups, weight.shape[1]
     channels = after.shape.channels
-    dense = np.zeros((channels, reading.source.shape.channels, *conv.kernel))
+    dense: Array = np.zeros((channels, reading.source.shape.channels, *conv.kernel))
     for group in range(conv.groups):
         mine = slice(group * rows, (group + 1) * rows)
-        read = reading.index[group * columns : (group + 1) * columns]
+        read = reading.channels[group * columns : (group + 1) * columns]
         np.add.at(dense, (outputs[mine, None], read[None, :]), weight[mine])
     tensors = {"weight": dense}
     if "bias" in conv.tensors:

@@ -243,6 +243,11 @@ def everywhere(rule: Callable[[Node, Graph], Sequence[Node] | None]) -> Rule:
 # --- Channels that are only moved ---------------------------------------------------------------
 
 
+def shuffled(groups: int, channels: int) -> Index:
+    """Which channel each channel of a shuffle is."""
+    return np.arange(channels).reshape(groups, -1).T.ravel()
+
+
 def selected(node: Node, channels: int) -> Index | None:
     """Which channel of its ``channels`` inputs each channel of a gather, slice or shuffle is; None
     for other kinds."""
@@ -251,7 +256,7 @@ def selected(node: Node, channels: int) -> Index | None:
     if node.kind == "slice":
         return np.arange(node.start, node.start + node.shape.channels)
     if node.kind == "shuffle":
-        return np.arange(channels).reshape(node.groups, -1).T.ravel()
+        return shuffled(node.groups, channels)
     return None
 
 

@@ -112,8 +112,8 @@ def _two_columns(conv: Node, graph: Graph) -> dict[str, Sequence[Node]]:
         if all(r.is_pointwise and r.groups == 1 and r.name not in written for r in readers):
             written[pool.name] = [columns]
             for r in readers:
-                twice = np.concatenate([r.tensors["weight"]] * 2, 1) / 2
-                written[r.name] = [replace(r.with_tensors(weight=twice), inputs=(columns.name,))]
+                halves = np.concatenate([r.tensors["weight"]] * 2, 1) / 2
+                written[r.name] = [replace(r.with_tensors(weight=halves), inputs=(columns.name,))]
     return written
 
 
@@ -208,9 +208,7 @@ def _gathered(node: Node, index: Sequence[Index]) -> list[Node]:
         shape=shape,
         tensors={"index": np.concatenate(index)},
     )
-    grouped = replace(
-        node, inputs=(gather.name,), tensors=tensors, groups=groups, learned_groups=0
-    )
+    grouped = replace(node, inputs=(gather.name,), tensors=tensors, groups=groups, learned_groups=0)
     if groups == 1:
         return [gather, grouped]
     grouped = replace(grouped, name=f"{node.name}_grouped")

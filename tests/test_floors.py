@@ -28,11 +28,13 @@ WITHOUT_TORCH = (
     *("__init__", "errors", "rules", "fetch", "ops", "plan", "parts"),
     *("dense_block", "residual_block", "shuffle_block", "blocks", "spec", "meter", "cost"),
     *("space", "admission", "budget", "zoo", "build", "models"),
+    *("graph", "folding", "layout", "padding", "lowering"),
 )
 """Modules of search_space that price a million networks without torch."""
 
 WITH_TORCH = tuple(
-    f"search_space.{name}" for name in ("modules", "network", "recompute", "backbones")
+    f"search_space.{name}"
+    for name in ("modules", "network", "recompute", "backbones", "flatten", "deployed")
 )
 
 

@@ -18,7 +18,7 @@ from results.weights import load_weights, save_weights
 from search import exporting
 from search.cli import main
 from search.exporting import names
-from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec, build
+from search_space import HeadSpec, NetworkSpec, DenseStage, StemSpec, build
 from search_space.network import Network
 
 SPEC = NetworkSpec(
