@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from search_space import NetworkSpec
     from search_space.network import Network
 
-# As in results.formats and results.verify, which load torch, and in search_space.lowering; a test holds them equal.
+# As in results.formats and results.verify, which load torch, and in search_space.lowering; a test
+# holds them equal.
 EXPORT_FORMATS = ("state_dict", "torchscript", "onnx", "ncnn")
 FORMS = ("masked", "condensed", *EXPORT_FORMATS, "eager")
 EXPORTERS = ("dynamo", "direct")

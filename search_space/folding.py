@@ -121,9 +121,9 @@ def dense_convs(graph: Graph) -> Graph:
     """A learned layer in its condensed form becomes one dense convolution with zeros in it.
 
     ``gather, [norm, activation], grouped convolution, shuffle`` is W' act(s' x + t') with
-    W'[out(r), in(c)] += W[r, c] over each group's rows r and columns c, and s'[in(c)] = s[c]: copies
-    of a channel are normed alike, or the layer stays as it is. ``shuffle, grouped convolution,
-    index-add`` is x + W' y likewise, as is a scatter without the x.
+    W'[out(r), in(c)] += W[r, c] over each group's rows r and columns c, and s'[in(c)] = s[c]:
+    copies of a channel are normed alike, or the layer stays as it is. ``shuffle, grouped
+    convolution, index-add`` is x + W' y likewise, as is a scatter without the x.
     """
 
     def rule(node: Node, graph: Graph) -> Sequence[Node] | None:

@@ -1,11 +1,22 @@
 """Small networks, one per way of writing a layer, that several tests measure and convert."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec, TransitionSpec
+from search_space import (
+    DenseStage,
+    HeadSpec,
+    NetworkSpec,
+    ResidualStage,
+    ShuffleStage,
+    StemSpec,
+    TransitionSpec,
+)
+from search_space.graph import Graph, Node, Rule, Shape
 
 
 def network(
@@ -132,3 +143,150 @@ def variant(request: pytest.FixtureRequest) -> NetworkSpec:
 def variant_named() -> Callable[[str], NetworkSpec]:
     """One of the networks by name."""
     return VARIANTS.__getitem__
+
+
+# --- Graphs made by hand --------------------------------------------------------------------------
+
+
+class Sketch:
+    """Writes graphs for images of 8 x 8, with random tensors; methods return the node's name."""
+
+    def __init__(self, channels: int = 4, size: int = 8) -> None:
+        image = Node(kind="input", name="x", shape=Shape(channels, size, size))
+        self.nodes = {"x": image}
+        self.rng = np.random.default_rng(0)
+
+    def add(self, kind: str, *inputs: str, channels: int | None = None, **settings: Any) -> str:
+        """A node of its first input's shape unless told otherwise."""
+        shape = self.nodes[inputs[0]].shape
+        shape = settings.pop("shape", shape._replace(channels=channels or shape.channels))
+        name = settings.pop("name", f"{kind}{len(self.nodes)}")
+        self.nodes[name] = Node(kind=kind, name=name, inputs=inputs, shape=shape, **settings)
+        return name
+
+    def conv(
+        self,
+        x: str,
+        channels: int,
+        kernel: int = 1,
+        groups: int = 1,
+        *,
+        bias: bool = False,
+        **settings: Any,
+    ) -> str:
+        inputs = self.nodes[x].shape.channels // groups
+        tensors = {"weight": self.rng.standard_normal((channels, inputs, kernel, kernel))}
+        if bias:
+            tensors["bias"] = self.rng.standard_normal(channels)
+        return self.add(
+            "conv",
+            x,
+            channels=channels,
+            kernel=(kernel, kernel),
+            padding=(kernel // 2, kernel // 2),
+            groups=groups,
+            tensors=tensors,
+            **settings,
+        )
+
+    def affine(self, x: str, **settings: Any) -> str:
+        channels = self.nodes[x].shape.channels
+        tensors = {k: self.rng.standard_normal(channels) for k in ("scale", "shift")}
+        return self.add("affine", x, tensors=tensors, **settings)
+
+    def relu(self, x: str) -> str:
+        return self.add("activation", x, activation="relu")
+
+    def indexed(self, kind: str, *inputs: str, index: Sequence[int], channels: int) -> str:
+        return self.add(kind, *inputs, channels=channels, tensors={"index": np.array(index)})
+
+    def pool(self, x: str) -> str:
+        channels, height, width = self.nodes[x].shape
+        shape = Shape(channels, height // 2, width // 2)
+        return self.add("avg_pool", x, shape=shape, kernel=(2, 2), stride=(2, 2))
+
+    def squeeze_excite(self, x: str, hidden: int = 2) -> str:
+        channels = self.nodes[x].shape.channels
+        tensors = {
+            "reduce": self.rng.standard_normal((hidden, channels)),
+            "expand": self.rng.standard_normal((channels, hidden)),
+            "bias": self.rng.standard_normal(hidden),
+        }
+        return self.add("squeeze_excite", x, tensors=tensors, gate="hard_sigmoid")
+
+    def graph(self, output: str) -> Graph:
+        return Graph(nodes=tuple(self.nodes.values()), output=output)
+
+
+@pytest.fixture
+def sketch() -> type[Sketch]:
+    """What writes graphs by hand."""
+    return Sketch
+
+
+def _check_same(graph: Graph, after: Graph) -> None:
+    from search_space.deployed import Deployed, FastDeployed
+
+    images = torch.randn(3, *graph.input.shape, generator=torch.Generator().manual_seed(0))
+    expected = Deployed(graph)(images)
+    for module in (Deployed(after), FastDeployed(graph), FastDeployed(after)):
+        torch.testing.assert_close(module(images), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture
+def computed() -> Callable[[Graph, Graph], None]:
+    """Fails where two graphs compute different outputs, plainly or fast."""
+    return _check_same
+
+
+@pytest.fixture
+def applied() -> Callable[[Rule, Graph], Graph]:
+    """What a rule makes of a graph, having computed that it is the same."""
+
+    def apply(rule: Rule, graph: Graph, *, again: bool = True) -> Graph:
+        after = rule(graph)
+        _check_same(graph, after)
+        if again:
+            kinds = [n.kind for n in rule(after).nodes]
+            assert kinds == [n.kind for n in after.nodes], "what is written is written"
+        return after
+
+    return apply
+
+
+UNITS: dict[str, NetworkSpec] = {
+    "residual": network(
+        ResidualStage(
+            depth=2, channels=16, groups_1x1=2, condense_factor=2, groups_3x3=2, se_reduction=4
+        )
+    ),
+    "residual, base 2, stride 2": network(
+        ResidualStage(
+            depth=4, channels=24, stride=2, groups_1x1=2, condense_factor=3, fetch="exponential"
+        )
+    ),
+    "shuffle": network(ShuffleStage(channels=20, units=("3", "5", "xception"), se_reduction=2)),
+    "shuffle, reactivating": network(
+        ShuffleStage(channels=24, units=("3",) * 3, sfr="all", sparse_factor=2, sfr_groups=4),
+        head=HeadSpec(normed=False, conv_features=20, se_reduction=4, se_normed=True, bias=False),
+    ),
+    "post, kernel 3, blocks": network(
+        reactivating(4, 2, sfr_order="post", sfr_kernel=3, condense_block=2),
+        stem=16,
+        head=HeadSpec(grid=2, condense_factor=2, bias=False),
+    ),
+    "learned transition": network(
+        condensed(4, 4, condense_block=2),
+        condensed(4, 4),
+        stem=16,
+        transition=TransitionSpec(kind="learned", compression=0.5, groups_1x1=4, condense_factor=4),
+    ).replace(stem=StemSpec(channels=16, kernel=5, stride=2, normed=True, pooled=True)),
+}
+"""Units of other kinds, and what else a plan may hold."""
+
+
+@pytest.fixture(params=[*VARIANTS.values(), *UNITS.values()], ids=[*VARIANTS, *UNITS])
+def any_network(request: pytest.FixtureRequest) -> NetworkSpec:
+    """A network for every operation and every way of writing a layer."""
+    spec: NetworkSpec = request.param
+    return spec
