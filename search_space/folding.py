@@ -198,5 +198,5 @@ def fuse_activations(graph: Graph) -> Graph:
     return everywhere(rule)(graph)
 
 
-FOLDING: tuple[Rule, ...] = (dense_convs, dense_linears, fold_norms, fuse_activations)
-"""What every runtime gains from."""
+FOLDING: tuple[Rule, ...] = (dense_convs, fold_norms, fuse_activations)
+"""What every runtime gains from, as far as other rules do not undo it where it does not pay."""

@@ -45,7 +45,7 @@ LOWERINGS: dict[str, tuple[Rule, ...]] = {
     # Channels last: groups matter, whole blocks do not.
     "torch": (*FOLDING, pool_early, merge_groups(BLOCK), compose_gathers),
     # It can take channels apart and join them, not gather or scatter them.
-    "ncnn": (*FOLDING, pool_early, split_gathers),
+    "ncnn": (*FOLDING, dense_linears, pool_early, split_gathers),
 }
 """Rules by the name of a lowering. A new lowering is one line here."""
 
