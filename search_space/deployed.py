@@ -210,6 +210,8 @@ def places(graph: Graph) -> dict[str, Place]:
     order = {node.name: i for i, node in enumerate(graph.nodes)}
     found: dict[str, Place] = {}
     for node in reversed(graph.nodes):
+        if node.shape.is_vector:
+            continue
         if node.kind == "concat":
             buffer, start = found.setdefault(node.name, Place(node.name, 0))
             for name in node.inputs:
@@ -363,5 +365,16 @@ def _fast_affine(node: Node, t: Constants, x: Tensor) -> Tensor:
     return IN_PLACE[node.activation](y)
 
 
-_FAST: dict[str, Run] = {"conv": _fast_conv, "affine": _fast_affine}
+def _fast_squeeze_excite(node: Node, t: Constants, x: Tensor) -> Tensor:
+    pooled = x if node.shape.is_vector else x.mean((2, 3))
+    hidden = torch.relu_(F.linear(pooled, t["reduce"].flatten(1), t.get("bias")))
+    gate = GATES[node.gate](F.linear(hidden, t["expand"].flatten(1)))
+    return x * (gate if node.shape.is_vector else gate[:, :, None, None])
+
+
+_FAST: dict[str, Run] = {
+    "conv": _fast_conv,
+    "affine": _fast_affine,
+    "squeeze_excite": _fast_squeeze_excite,
+}
 """What is computed otherwise than by :class:`Deployed`."""

@@ -144,22 +144,84 @@ def merge_groups(block: int) -> Rule:
             return None
         if node.learned_groups or graph.makers[node.input].kind == "gather":
             return None
-        weight = node.tensors["weight"]
-        outputs, inputs = weight.shape[0], weight.shape[1] * node.groups
-        fewer = next(
-            (
-                g
-                for g in range(node.groups, 0, -1)
-                if node.groups % g == 0 and not (inputs // g) % block and not (outputs // g) % block
-            ),
-            1,
-        )
+        fewer = _merged(node, block)
         if fewer == node.groups:
             return None
-        merged = node.with_tensors(weight=regroup(weight, node.groups, fewer))
+        merged = node.with_tensors(weight=regroup(node.tensors["weight"], node.groups, fewer))
         return [replace(merged, groups=fewer)]
 
     return everywhere(rule)
+
+
+def _merged(conv: Node, block: int) -> int:
+    """The most groups that are whole blocks, else one."""
+    outputs, inputs = conv.shape.channels, conv.tensors["weight"].shape[1] * conv.groups
+    divisors = (g for g in range(conv.groups, 0, -1) if conv.groups % g == 0)
+    whole = (g for g in divisors if not (inputs // g) % block and not (outputs // g) % block)
+    return next(whole, 1)
+
+
+def separate_groups(block: int, depthwise_cost: float) -> Rule:
+    """A convolution in many narrow groups as depth-wise convolutions and 1x1 sums of these.
+
+    With m outputs per group, y = sum over j < m of S_j D_j x: D_j filters each input for the j-th
+    output of its group, S_j of zeros and ones adds up what belongs to one output. Where merged
+    groups would execute k x k x inputs x outputs / groups multiply-adds (``merge_groups``, outputs
+    in whole blocks), this executes m x inputs x (k x k x ``depthwise_cost`` + outputs), the factor
+    for what a depth-wise multiply-add takes longer; done where that is less.
+    """
+
+    def rule(node: Node, graph: Graph) -> Sequence[Node] | None:
+        if node.kind != "conv" or node.groups == 1 or node.is_depthwise or node.kernel == (1, 1):
+            return None
+        outputs, inputs = node.shape.channels, node.tensors["weight"].shape[1] * node.groups
+        taps, each = node.kernel[0] * node.kernel[1], outputs // node.groups
+        stored = -(-outputs // block) * block
+        merged = taps * inputs * stored / _merged(node, block)
+        if each * inputs * (taps * depthwise_cost + stored) >= merged:
+            return None
+        return _separated(node, inputs)
+
+    return everywhere(rule)
+
+
+def _separated(conv: Node, inputs: int) -> list[Node]:
+    weight, groups = conv.tensors["weight"], conv.groups
+    each, read = weight.shape[0] // groups, weight.shape[1]
+    by_group = weight.reshape(groups, each, read, *conv.kernel)
+    filters, sums = [], []
+    for j in range(each):
+        filtered = replace(
+            conv,
+            name=f"{conv.name}_filter{j}",
+            shape=conv.shape._replace(channels=inputs),
+            tensors={"weight": by_group[:, j].reshape(inputs, 1, *conv.kernel)},
+            groups=inputs,
+            activation=None,
+        )
+        ones = np.zeros((conv.shape.channels, inputs, 1, 1))
+        ones[np.repeat(np.arange(groups), read) * each + j, np.arange(inputs)] = 1
+        bias = {"bias": conv.tensors["bias"]} if j == 0 and "bias" in conv.tensors else {}
+        filters.append(filtered)
+        sums.append(
+            Node(
+                kind="conv",
+                name=f"{conv.name}_sum{j}",
+                inputs=(filtered.name,),
+                shape=conv.shape,
+                tensors={"weight": ones, **bias},
+            )
+        )
+    if each == 1:
+        return [*filters, replace(sums[0], name=conv.name, activation=conv.activation)]
+    inputs_of_sum = tuple(n.name for n in sums)
+    total = Node(kind="add", name=f"{conv.name}_total", inputs=inputs_of_sum, shape=conv.shape)
+    if conv.activation is None:
+        return [*filters, *sums, replace(total, name=conv.name)]
+    activation = replace(
+        total, kind="activation", name=conv.name, inputs=(total.name,), activation=conv.activation
+    )
+    return [*filters, *sums, total, activation]
 
 
 def gather_inputs(worth: float) -> Rule:

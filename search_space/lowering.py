@@ -18,6 +18,7 @@ from search_space.layout import (
     norms_as_convs,
     pool_early,
     repeat_gates,
+    separate_groups,
     split_gathers,
 )
 from search_space.padding import pad_channels
@@ -34,6 +35,7 @@ LOWERINGS: dict[str, tuple[Rule, ...]] = {
     "onnxruntime": (
         *FOLDING,
         pool_early,
+        separate_groups(BLOCK, 4),
         fold_columns(BLOCK),
         merge_groups(BLOCK),
         pad_channels(BLOCK),
@@ -43,7 +45,13 @@ LOWERINGS: dict[str, tuple[Rule, ...]] = {
         repeat_gates,
     ),
     # Channels last: groups matter, whole blocks do not.
-    "torch": (*FOLDING, pool_early, merge_groups(BLOCK), compose_gathers),
+    "torch": (
+        *FOLDING,
+        pool_early,
+        separate_groups(BLOCK, 4),
+        merge_groups(BLOCK),
+        compose_gathers,
+    ),
     # It can take channels apart and join them, not gather or scatter them.
     "ncnn": (*FOLDING, dense_linears, pool_early, split_gathers),
 }

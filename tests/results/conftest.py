@@ -13,10 +13,10 @@ from results.trial import Estimate, Proposal, Score, State, Trial
 from results.verify import random_network
 from search_space import (
     SPACES,
+    DenseStage,
     HeadSpec,
     NetworkSpec,
     SearchSpace,
-    DenseStage,
     StemSpec,
     TransitionSpec,
 )

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from results.formats import FORMATS, ONNX, ExportOptions, check_ncnn_layers
-from results.verify import random_network, run_torch, verify
+from results.formats import FORMATS, ONNX, ExportOptions, check_ncnn_layers, lowering_of
+from results.verify import difference, random_network, run_torch, verify
 from search_space import NetworkSpec, UserError
 from search_space.network import Network
 
@@ -52,6 +52,29 @@ def test_torchs_exporter_writes_any_number_of_images_into_one_file(
     nodes = onnx.load(tmp_path / ONNX).graph.node
     assert not [n for n in nodes if n.metadata_props or n.doc_string], "paths of this machine"
     assert "ScatterND" not in {n.op_type for n in nodes}
+
+
+@pytest.mark.parametrize("lowering", ["canonical", "torch"])
+def test_torchs_exporter_takes_other_lowerings(lowering: str, tiny: Tiny, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    condensed = random_network(tiny("reactivating")).to_inference()
+    FORMATS["onnx"].write(condensed, tmp_path, ExportOptions(lowering=lowering))
+    images = np.random.default_rng(0).standard_normal((2, 3, 8, 8), np.float32)
+    found = FORMATS["onnx"].run(tmp_path, images)
+    assert difference(run_torch(condensed, images), found) < 1e-5
+
+
+def test_a_lowering_may_be_chosen_where_a_format_has_one() -> None:
+    chosen = ExportOptions(lowering="dense")
+    assert {lowering_of(name, chosen) for name in FORMATS} == {"dense", None}
+    own = {name: lowering_of(name, ExportOptions()) for name in FORMATS}
+    assert own == {
+        "state_dict": None,
+        "torchscript": "torch",
+        "onnx": "onnxruntime",
+        "ncnn": "ncnn",
+    }
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from results.formats import FORMATS
 from results.verify import (
+    DEFAULT_FORMS,
     TOLERANCE,
     Verification,
     compare,
@@ -21,12 +23,13 @@ from results.verify import (
 )
 from search_space import NetworkSpec, UserError, build
 from search_space.errors import Mismatch, UnknownName
+from search_space.lowering import LOWERINGS
 from search_space.network import Network
 
 Tiny = Callable[[str], NetworkSpec]
 
 
-def test_the_three_forms_of_every_network_agree(network: Network) -> None:
+def test_every_form_and_lowering_of_every_network_agrees(network: Network) -> None:
     pytest.importorskip("onnxruntime")
     found = verify(network, weights="random")
     assert found.agrees
@@ -34,6 +37,7 @@ def test_the_three_forms_of_every_network_agree(network: Network) -> None:
         ("masked", "condensed"),
         ("masked", "onnx"),
         ("condensed", "onnx"),
+        *(("masked", form) for form in DEFAULT_FORMS[3:]),
     ]
     assert max(c.difference for c in found.comparisons) < 1e-5
     assert (found.exporter, found.images) == ("direct", 4)
@@ -125,13 +129,22 @@ def test_a_mismatch_names_the_forms() -> None:
 
 def test_forms_are_checked(tiny: Tiny) -> None:
     masked = random_network(tiny("learned"))
-    assert forms_of(masked, None) == ("masked", "condensed", "onnx")
-    assert forms_of(masked.to_inference(), None) == ("condensed", "onnx")
-    assert forms_of(masked, ["onnx", "masked"]) == ("masked", "onnx")
-    with pytest.raises(UnknownName, match="known: condensed, masked, ncnn"):
+    assert forms_of(masked, None) == DEFAULT_FORMS
+    assert forms_of(masked.to_inference(), None) == DEFAULT_FORMS[1:]
+    assert forms_of(masked, ["onnx:dense", "masked"]) == ("masked", "onnx:dense")
+    with pytest.raises(UnknownName, match="unknown lowering 'tpu'; known: canonical, dense"):
+        forms_of(masked, ["masked", "onnx:tpu"])
+    with pytest.raises(UserError, match="masked has no lowerings"):
+        forms_of(masked, ["masked:dense", "onnx"])
+    with pytest.raises(UnknownName, match="known: condensed, eager, masked, ncnn"):
         forms_of(masked, ["masked", "tflite"])
     with pytest.raises(UserError, match="at least two"):
         forms_of(masked, ["onnx"])
     with pytest.raises(UserError, match="masked weights"):
         forms_of(masked.to_inference(), ["masked", "onnx"])
     assert known_forms()[:2] == ("masked", "condensed")
+
+
+def test_the_default_forms_exercise_every_lowering() -> None:
+    lowered = {form.partition(":")[2] for form in DEFAULT_FORMS}
+    assert lowered - {""} == LOWERINGS.keys() - {FORMATS["onnx"].lowering}

@@ -18,7 +18,8 @@ from results.weights import load_weights, save_weights
 from search import exporting
 from search.cli import main
 from search.exporting import names
-from search_space import HeadSpec, NetworkSpec, DenseStage, StemSpec, build
+from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec, build
+from search_space.lowering import LOWERINGS
 from search_space.network import Network
 
 SPEC = NetworkSpec(
@@ -58,6 +59,7 @@ def test_the_commands_offer_what_there_is() -> None:
     assert tuple(FORMATS) == exporting.EXPORT_FORMATS
     assert known_forms() == exporting.FORMS
     assert exporting.EXPORTERS == EXPORTERS
+    assert tuple(LOWERINGS) == exporting.LOWERINGS
 
 
 def test_names_may_be_repeated_and_joined() -> None:
@@ -73,7 +75,9 @@ def test_export_writes_what_verify_and_others_read_back(
     assert main([*arguments, "--format", "onnx,torchscript", "--format", "state_dict"]) == 0
     printed = capsys.readouterr()
     assert "condensed-onnx" in printed.out
-    assert "untrained" not in printed.out + (out / "card.md").read_text(encoding="utf-8")
+    text = (out / "card.md").read_text(encoding="utf-8")
+    assert "untrained" not in printed.out + text
+    assert "onnx (lowering onnxruntime, written by the direct exporter)" in text
     again = ["verify", str(out / "architecture.yaml"), "--weights", f"{out}/weights.safetensors"]
     assert main(again) == 0
     assert main([*arguments, "--format", "onnx"]) == 2
@@ -84,7 +88,9 @@ def test_export_without_weights_says_that_they_are_untrained(
     net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert main(["export", net, "--format", "torchscript", "--out", str(out)]) == 0
+    arguments = ["export", net, "--format", "torchscript", "--out", str(out)]
+    assert main([*arguments, "--lowering", "dense"]) == 0
+    assert "torchscript (lowering dense)" in (out / "card.md").read_text(encoding="utf-8")
     assert "untrained" in capsys.readouterr().out
     assert "**The weights are untrained**" in (out / "card.md").read_text(encoding="utf-8")
     saved = load_weights(SPEC, out / "weights.safetensors")

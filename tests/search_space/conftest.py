@@ -17,6 +17,7 @@ from search_space import (
     TransitionSpec,
 )
 from search_space.graph import Graph, Node, Rule, Shape
+from search_space.network import Network
 
 
 def network(
@@ -290,3 +291,27 @@ def any_network(request: pytest.FixtureRequest) -> NetworkSpec:
     """A network for every operation and every way of writing a layer."""
     spec: NetworkSpec = request.param
     return spec
+
+
+@pytest.fixture
+def trained() -> Callable[[NetworkSpec], Network]:
+    """A masked network at the end of its schedule, its groups and norms all different, some
+    scales negative."""
+
+    def make(spec: NetworkSpec) -> Network:
+        generator = torch.Generator().manual_seed(0)
+        network = Network(spec, "masked", generator).eval()
+        network.condense_for_conversion()
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+                for tensor, low, high in (
+                    (module.running_mean, -0.3, 0.3),
+                    (module.running_var, 0.5, 2.0),
+                    (module.weight, -0.4, 1.0),
+                    (module.bias, -0.3, 0.5),
+                ):
+                    assert tensor is not None
+                    tensor.data.uniform_(low, high, generator=generator)
+        return network
+
+    return make

@@ -17,6 +17,7 @@ from search_space.layout import (
     pool_early,
     regroup,
     repeat_gates,
+    separate_groups,
     split_gathers,
 )
 
@@ -137,3 +138,25 @@ def test_norms_are_depthwise_and_gates_repeated_on_maps(sketch: Any, applied: Ap
     graph = s.graph(s.squeeze_excite(s.affine("x", activation="hard_swish")))
     assert kinds(applied(norms_as_convs, graph)) == ["conv", "squeeze_excite"]
     assert applied(repeat_gates, graph).nodes[-1].repeats_gate
+
+
+@pytest.mark.parametrize("each", [1, 2])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_narrow_groups_are_filters_and_sums(
+    each: int, activation: str | None, sketch: Any, applied: Applied
+) -> None:
+    s = sketch(channels=16)
+    y = s.conv("x", 4 * each, 3, groups=4, bias=True, activation=activation)
+    after = applied(separate_groups(16, 1.0), s.graph(y))
+    convs = [n for n in after.nodes if n.kind == "conv"]
+    assert [n.groups for n in convs] == [16] * each + [1] * each
+    assert after.macs == each * 16 * (9 + 4 * each) * 64
+
+
+@pytest.mark.parametrize(("channels", "kernel", "groups"), [(64, 3, 4), (4, 1, 4), (4, 3, 1)])
+def test_wide_groups_are_not_separated(
+    channels: int, kernel: int, groups: int, sketch: Any, applied: Applied
+) -> None:
+    s = sketch(channels=16)
+    graph = s.graph(s.conv("x", channels, kernel, groups))
+    assert kinds(applied(separate_groups(16, 1.0), graph)) == ["conv"]
