@@ -8,7 +8,8 @@
 Every network is lowered, compared with its masked form, and timed: batch 1, one thread, in turn
 with mobilenet_v2 run by run, so that a machine that slows down slows both and neither depends on
 what else is timed. Times are medians over the rounds of the thread's processor time; ratios are of
-medians. mobilenet_v2 has its norms folded and is executed by the same runtime. Weights are random; they do not change the time.
+medians. mobilenet_v2 has its norms folded and is executed by the same runtime. Weights are random;
+they do not change the time.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def mobilenet() -> nn.Module:
     from torch.nn.utils.fusion import fuse_conv_bn_eval
     from torchvision.models import mobilenet_v2
 
-    network = mobilenet_v2(weights=None).eval()
+    network: nn.Module = mobilenet_v2(weights=None).eval()
     for module in network.modules():
         if isinstance(module, nn.Sequential):
             for i in range(len(module) - 1):

@@ -34,7 +34,10 @@ class Constants(nn.Module):
             self.register_buffer(name, torch.tensor(array, dtype=dtype))
 
     def __getitem__(self, name: str) -> Tensor:
-        return self.get_buffer(name)
+        # Thousands of look-ups an image: get_buffer would take its time over each.
+        tensor = self._buffers[name]
+        assert tensor is not None
+        return tensor
 
     def get(self, name: str) -> Tensor | None:
         """None where the node has no such tensor."""
@@ -254,15 +257,18 @@ class FastDeployed(Deployed):
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
         self.places = places(graph)
-        # 1x1 convolutions whose only reader adds them to a value in place.
+        # 1x1 convolutions that the next operation, and only that, adds to a value in place.
         self._added: dict[str, Node] = {}
-        for node in graph.nodes:
-            if node.kind == "add" and len(node.inputs) == 2 and self._stays(node):
-                maker = graph.makers[node.inputs[1]]
+        for maker, node in zip(graph.nodes, graph.nodes[1:], strict=False):
+            if node.kind == "add" and node.inputs[1:] == (maker.name,) and self._stays(node):
                 alone = graph.only_reader(maker.name) is node
                 if alone and _is_product(maker) and maker.activation is None:
                     self._added[maker.name] = node
         self._skipped = {node.name for node in self._added.values()}
+        self._run = {
+            n.name: _product if _is_product(n) else _FAST.get(n.kind, RUN[n.kind])
+            for n in graph.nodes[1:]
+        }
         for node, constants in zip(graph.nodes[1:], self.constants, strict=True):
             assert isinstance(constants, Constants)
             if _is_product(node):
@@ -315,8 +321,7 @@ class FastDeployed(Deployed):
                 inputs[0].add_(y)
             values[node.name] = inputs[0]
             return
-        run = _product if _is_product(node) else _FAST.get(node.kind, RUN[node.kind])
-        result = run(node, t, *inputs)
+        result = self._run[node.name](node, t, *inputs)
         values[node.name] = result if target is None else target.copy_(result)
 
     def _target(self, place: Place, node: Node, like: Tensor, memory: dict[str, Tensor]) -> Tensor:

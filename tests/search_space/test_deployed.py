@@ -85,3 +85,14 @@ def test_images_are_left_as_they_were(module: type, sketch: Any) -> None:
     before = IMAGES.clone()
     module(graph)(IMAGES)
     assert torch.equal(IMAGES, before)
+
+
+def test_a_sum_is_formed_when_it_is_due(sketch: Any, computed: Computed) -> None:
+    s = sketch()
+    a = s.conv("x", 4)
+    increment = s.conv(s.relu("x"), 4)
+    before = s.conv(a, 2, 3)  # reads what the sum overwrites, after its increment is known
+    total = s.add("add", a, increment)
+    graph = s.graph(s.add("concat", total, before, channels=6))
+    assert places(graph)[a] == places(graph)[total]
+    computed(graph, graph)
