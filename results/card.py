@@ -80,7 +80,9 @@ def card(
         size=spec.image_size,
         classes=spec.classes,
         usages="\n\n".join(
-            f"{_how(name, options)}:\n\n```python\n{FORMATS[name].usage}\n```" for name in formats
+            f"{_how(name, options)}:\n\n```python\n{FORMATS[name].usage}\n```"
+            + f"\n\n{FORMATS[name].note}" * bool(FORMATS[name].note)
+            for name in formats
         ),
         images=verification.images,
         tolerance=TOLERANCE,

@@ -32,6 +32,7 @@ SPACE = SPACES["cifar-32"].replace(
     sfr=("none",),
     fetches=("dense", "exponential-2"),
     transitions=("pool",),
+    blocks=(1,),
     se_from_stages=(0,),
     hard_swish_from_stages=(0,),
 )

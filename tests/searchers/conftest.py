@@ -20,6 +20,7 @@ PLAIN = SPACES["cifar-32"].replace(
     sfr=("none",),
     fetches=("dense",),
     transitions=("pool",),
+    blocks=(1,),
     se_from_stages=(0,),
     hard_swish_from_stages=(0,),
 )
@@ -44,6 +45,7 @@ WIDE = SPACES["cifar-32"].replace(
     sfr=("none", "all"),
     fetches=("dense", "exponential-2"),
     transitions=("pool",),
+    blocks=(1,),
     se_from_stages=(0,),
     hard_swish_from_stages=(0,),
 )
