@@ -23,7 +23,7 @@ import yaml
 from search_space.dense_block import DenseStage, reactivating, sfr_layers
 from search_space.errors import SpecError, UnknownName
 from search_space.parts import HeadSpec, StemSpec, TransitionSpec
-from search_space.rules import check_whole
+from search_space.rules import check_odd, check_whole
 from search_space.spec import NetworkSpec
 
 Choice = int | str
@@ -70,6 +70,7 @@ class SearchSpace:
     stem_stride: int
     depths: tuple[tuple[int, ...], ...]
     growth_rates: tuple[tuple[int, ...], ...]
+    stem_kernel: int = 3
     groups: tuple[int, ...] = (1, 2, 4, 6, 8)
     condense_factors: tuple[int, ...] = (1, 2, 4, 6, 8)
     sparse_factors: tuple[int, ...] = (1, 2, 4, 6, 8)
@@ -84,6 +85,7 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         check_whole(self, "image_size", "classes", "stem_stride")
+        check_odd(self, "stem_kernel")
         if not isinstance(self.name, str) or not self.name:
             raise SpecError(f"`name` (={self.name!r}) must be a text")
         for field in ("depths", "growth_rates"):
@@ -156,7 +158,11 @@ class SearchSpace:
         return NetworkSpec(
             image_size=self.image_size,
             classes=self.classes,
-            stem=StemSpec(channels=2 * stages[0].growth_rate, stride=self.stem_stride),
+            stem=StemSpec(
+                channels=2 * stages[0].growth_rate,
+                kernel=self.stem_kernel,
+                stride=self.stem_stride,
+            ),
             stages=stages,
             transition=TransitionSpec(kind=kind, compression=float(compression or 1)),
             head=HeadSpec(
@@ -451,6 +457,24 @@ SPACES: dict[str, SearchSpace] = {
         classifier_condense_factors=(1, 2),
         se_from_stages=(0, 4),
         hard_swish_from_stages=(0, 3),
+    ),
+    # What runs fast at the same multiply-adds (docs/speed.md): nothing at 112 x 112, few and wide
+    # layers, widths that fill the registers.
+    "imagenet-224-fast": SearchSpace(
+        name="imagenet-224-fast",
+        image_size=224,
+        classes=1000,
+        stem_stride=4,
+        stem_kernel=5,
+        depths=((1, 2, 3), (1, 2, 3, 4), (1, 2, 3, 4, 6), (1, 2, 3, 4, 6)),
+        growth_rates=((8, 16, 32), (16, 32, 48), (16, 32, 48, 64, 96), (32, 64, 96, 128, 160)),
+        groups=(1, 2, 4, 8),
+        condense_factors=(1, 2, 4, 8),
+        sparse_factors=(1, 2, 4, 8),
+        head_features=(0, 828, 1024, 1280),
+        classifier_condense_factors=(1, 2),
+        se_from_stages=(0, 3),
+        hard_swish_from_stages=(0, 2),
     ),
     "cifar-32": SearchSpace(
         name="cifar-32",
