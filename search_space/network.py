@@ -136,8 +136,9 @@ class Network(nn.Module):
                     " condense_for_conversion() where the classifier is condensed after training"
                 )
         condensed = self._fresh("condensed")
-        reference = next(self.parameters())
-        condensed.to(device=reference.device, dtype=reference.dtype)
+        reference, filled = next(self.parameters()), next(condensed.parameters())
+        if (filled.device, filled.dtype) != (reference.device, reference.dtype):
+            condensed.to(device=reference.device, dtype=reference.dtype)
         with torch.no_grad():
             for name, fragment in self.steps.items():
                 _convert(
@@ -223,7 +224,9 @@ def _convert(masked: FragmentModule, condensed: FragmentModule) -> None:
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:
-    return [*module.parameters(), *module.buffers()]
+    """Parameters and buffers; not by torch's own iterators, which deep networks notice."""
+    own = [t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None]
+    return own + [t for child in module.children() for t in _tensors(child)]
 
 
 def _input_groups(weight: Tensor, index: Tensor) -> Tensor:
