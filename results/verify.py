@@ -148,15 +148,15 @@ def _photographs(channels: int, size: int) -> Tensor:
         pixels.permute(0, 3, 1, 2).float(), (size, size), mode="bilinear", antialias=True
     )
     small = small[:, torch.arange(channels) % small.shape[1]]
-    mean, std = (f(small, dim=(1, 2, 3), keepdim=True) for f in (torch.mean, torch.std))
-    return (small - mean) / std
+    std, mean = torch.std_mean(small, dim=(1, 2, 3), correction=0, keepdim=True)
+    return (small - mean) / std.clamp_min(1e-3)
 
 
 def random_network(spec: NetworkSpec, seed: int = 0) -> Network:
     """A masked network at the end of its schedule whose norms and biases all do something."""
     generator = torch.Generator().manual_seed(seed)
     network = build(spec, "masked", generator=generator).eval()
-    network.condense(1.0)
+    network.condense_for_conversion()
     randomise(network, torch.from_numpy(input_images(spec, seed)), generator)
     return network
 
@@ -175,10 +175,11 @@ def randomise(network: nn.Module, images: Tensor, generator: torch.Generator) ->
         return torch.empty_like(like).uniform_(low, high, generator=generator)
 
     def settle(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(norm, nn.BatchNorm2d)
+        assert isinstance(norm, nn.BatchNorm2d | nn.BatchNorm1d)
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
+        positions = [dim for dim in range(inputs[0].dim()) if dim != 1]
+        variance, mean = torch.var_mean(inputs[0], dim=positions, correction=0)
         shift = uniform(mean, -0.25, 0.25) * variance.sqrt()
         norm.running_mean.copy_(mean + shift)
         norm.running_var.copy_((variance + 1e-3) * uniform(variance, 0.5, 2.0))
@@ -187,7 +188,7 @@ def randomise(network: nn.Module, images: Tensor, generator: torch.Generator) ->
 
     hooks = []
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
             hooks.append(module.register_forward_pre_hook(settle))
         elif isinstance(module, nn.Linear | LearnedClassifier) and module.bias is not None:
             module.bias.copy_(uniform(module.bias, -0.1, 0.1))

@@ -122,18 +122,22 @@ def _check_selection(network: Network, path: Path) -> None:
     """Masks at the end of their schedule, indices inside what they select from."""
     for name, layer in network.learned_layers.items():
         if not layer.is_condensed:
+            late = getattr(layer, "at_conversion", False)
+            call = "condense_for_conversion()" if late else "condense(1.0)"
             raise UserError(
                 f"{path}: `{name}.mask` keeps more than its layer does in the end: the training"
-                " was not finished; condense it (Network.condense(1.0)) before exporting"
+                f" was not finished; condense it (Network.{call}) before exporting"
             )
     for step in network.plan.steps:
         for op in step.fragment.ops:
-            if not isinstance(op, op_kinds.Gather | op_kinds.IndexAdd):
+            if not isinstance(op, op_kinds.Gather | op_kinds.IndexAdd | op_kinds.Scatter):
                 continue
             name = f"steps.{step.name}.{op.name}.index"
             index = network.get_buffer(name)
-            if not 0 <= int(index.min()) <= int(index.max()) < op.input.channels:
+            # A scatter names the channels that it writes.
+            channels = (op.output if isinstance(op, op_kinds.Scatter) else op.input).channels
+            if not 0 <= int(index.min()) <= int(index.max()) < channels:
                 raise UserError(
-                    f"{path}: `{name}` must lie in 0 to {op.input.channels - 1}, the channels"
-                    f" it selects from, not in {int(index.min())} to {int(index.max())}"
+                    f"{path}: `{name}` must lie in 0 to {channels - 1}, the channels"
+                    f" it can name, not in {int(index.min())} to {int(index.max())}"
                 )

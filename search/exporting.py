@@ -51,7 +51,7 @@ def _initial_network(spec: NetworkSpec) -> Network:
     from search_space import build
 
     network = build(spec, "masked", generator=torch.Generator().manual_seed(SEED)).eval()
-    network.condense(1.0)
+    network.condense_for_conversion()
     return network
 
 

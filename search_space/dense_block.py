@@ -24,7 +24,6 @@ from search_space.rules import (
 SFR_ORDERS = ("pre", "post")
 
 
-@lru_cache(maxsize=4096)
 def sfr_layers(placement: str, depth: int) -> frozenset[int]:
     """The layers (0-based) of a stage of ``depth`` layers that reactivate.
 
@@ -34,7 +33,18 @@ def sfr_layers(placement: str, depth: int) -> frozenset[int]:
     Raises:
         SpecError: the placement is none of these.
     """
-    kind, _, number = placement.partition("-") if isinstance(placement, str) else ("", "", "")
+    layers = _sfr_layers(placement, depth) if isinstance(placement, str) else None
+    if layers is None:
+        raise SpecError(
+            f"`sfr` (={placement!r}) must be none, all, last-N (the last N layers of the stage)"
+            " or every-N (each Nth layer), with N at least 1"
+        )
+    return layers
+
+
+@lru_cache(maxsize=4096)
+def _sfr_layers(placement: str, depth: int) -> frozenset[int] | None:
+    kind, _, number = placement.partition("-")
     # More digits than any depth has would not fit into an integer's text either.
     n = int(number) if number.isdecimal() and number.isascii() and len(number) < 10 else 0
     if placement == "none":
@@ -45,10 +55,7 @@ def sfr_layers(placement: str, depth: int) -> frozenset[int]:
         return frozenset(range(max(0, depth - n), depth))
     if kind == "every" and n:
         return frozenset(range(n - 1, depth, n))
-    raise SpecError(
-        f"`sfr` (={placement!r}) must be none, all, last-N (the last N layers of the stage)"
-        " or every-N (each Nth layer), with N at least 1"
-    )
+    return None
 
 
 @lru_cache(maxsize=4096)

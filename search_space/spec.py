@@ -244,7 +244,7 @@ def _essence(part: Any) -> dict[str, Any]:
 def _parse_stage(data: object, what: str) -> Stage:
     fields = dict(_mapping(data, what))
     kind = fields.pop("block", DenseStage.kind)
-    if kind not in BLOCKS:
+    if not isinstance(kind, str) or kind not in BLOCKS:
         raise SpecError(f"{what}: `block` (={kind!r}) must be one of {', '.join(BLOCKS)}")
     return _parse(BLOCKS[kind], fields, what)
 

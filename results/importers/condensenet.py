@@ -67,6 +67,11 @@ def _classifier(
         part = "every feature" if factor == 1 else f"the strongest 1/{factor} of the features"
         note = f"the classifier reads {part} (--classifier-condense-factor)"
         return factor, state, [], [note]
+    if not c.has(".conv_1.index"):
+        raise UserError(
+            "`classifier.index` belongs to a converted network, and the layers of this one are in"
+            " masked form; import the checkpoint from before the conversion"
+        )
     index = c.take("classifier.index", None).long()
     factor = channels // max(1, len(index))
     if len(index) != channels // max(1, factor) or factor < 2:
