@@ -41,7 +41,7 @@ class FragmentModule(nn.Module):
 
 
 class Network(nn.Module):
-    """A network in masked or condensed form: images ``(N, 3, size, size)`` to logits.
+    """A network in masked or condensed form: images ``(N, channels, size, size)`` to logits.
 
     Args:
         spec: The network.

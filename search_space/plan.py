@@ -11,7 +11,7 @@ in one of two forms:
 
 What a network is made of is written once: a block writes its layers with the methods of a
 :class:`Pen`. :class:`Trace` is the pen that writes operations down, in either form;
-:class:`search_space.cost.Meter` is the pen that only counts.
+:class:`search_space.meter.Meter` is the pen that only counts.
 """
 
 from __future__ import annotations
