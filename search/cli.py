@@ -20,6 +20,9 @@ from searchers import SEARCHERS
 
 _EXPORTER = "of ONNX: torch's, or ours that writes the graph in a second (default %(default)s)"
 
+_WEIGHTS = ".safetensors of the network (default: the one in the folder NET, else {} ones)"
+_NETWORK = "zoo name, .yaml or .json file, or folder of `search run`, `import` or `export`"
+
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
@@ -94,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(p)
 
     p = command("cost", commands.cost)
-    p.add_argument("network", metavar="NET", help="zoo name, .yaml or .json file, or run folder")
+    p.add_argument("network", metavar="NET", help=_NETWORK)
     p.add_argument("--convention", help="the authors' counter: condensenet, condensenetv2, plain")
     p.add_argument(
         "--check", action="store_true", help="build the network and let fvcore count it too"
@@ -103,8 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(p)
 
     p = command("export", exporting.export)
-    p.add_argument("network", metavar="NET", help="zoo name, .yaml or .json file, or run folder")
-    p.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors of the network")
+    p.add_argument("network", metavar="NET", help=_NETWORK)
+    p.add_argument("--weights", type=Path, metavar="FILE", help=_WEIGHTS.format("untrained"))
     p.add_argument(
         "--format",
         action="append",
@@ -126,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     p = command("verify", exporting.verify)
     p.add_argument("network", metavar="NET", nargs="?", help="as for export")
     p.add_argument("--all", action="store_true", help="every network of the zoo")
-    p.add_argument("--weights", type=Path, metavar="FILE", help="else random ones, norms too")
+    p.add_argument("--weights", type=Path, metavar="FILE", help=_WEIGHTS.format("random"))
     p.add_argument(
         "--forms",
         action="append",

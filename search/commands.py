@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.importing import ARCHITECTURE
 from search_space.budget import format_count, parse_count
 from search_space.errors import UnknownName, UserError
 
@@ -80,7 +81,8 @@ def _space(args: argparse.Namespace) -> SearchSpace:
 
 
 def find_network(name: str) -> NetworkSpec:
-    """A network by its name in the zoo, by a ``.yaml`` or ``.json`` file, or by a run's folder.
+    """A network by its name in the zoo, by a ``.yaml`` or ``.json`` file, or by a folder: of a
+    run, or one that ``search import`` or ``search export`` wrote.
 
     Raises:
         UserError: none of these; the message lists the known names.
@@ -91,15 +93,23 @@ def find_network(name: str) -> NetworkSpec:
         return ZOO[name]
     path = Path(name)
     if path.is_dir():
-        from results.folder import RunFolder
+        from results.folder import POINTER, RunFolder
 
+        described = path / ARCHITECTURE
+        if not (path / POINTER).is_file():
+            if not described.is_file():
+                raise UserError(
+                    f"{path} holds no run and no {ARCHITECTURE}; name a folder that `search run`,"
+                    " `search import` or `search export` wrote"
+                )
+            return NetworkSpec.load(described)
         best = RunFolder.open(path).best
         if not best.is_file():
             raise UserError(f"{best} was looked for and does not exist: the run has no best yet")
         return NetworkSpec.load(best)
     if path.suffix in (".yaml", ".yml", ".json"):
         return NetworkSpec.load(path)
-    raise UnknownName("network (or path of a .yaml or .json file, or a run's folder)", name, ZOO)
+    raise UnknownName("network (or path of a .yaml or .json file, or a folder)", name, ZOO)
 
 
 # --- Commands ----------------------------------------------------------------------------------

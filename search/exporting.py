@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.commands import find_network
+from search.importing import WEIGHTS
 from search_space.errors import Mismatch, UnknownName, UserError
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ SEED = 0
 def names(texts: Sequence[str]) -> list[str]:
     """Names out of options that may be repeated and hold several separated by commas."""
     return list(dict.fromkeys(n for text in texts for n in text.replace(" ", "").split(",") if n))
+
+
+def weights_file(network: str, named: Path | None) -> Path | None:
+    """The file that was named, else the one beside the network in its folder, if there is one."""
+    beside = Path(network) / WEIGHTS
+    return beside if named is None and beside.is_file() else named
 
 
 def _weights(spec: NetworkSpec, path: Path | None) -> tuple[Network, str]:
@@ -84,16 +91,17 @@ def export(args: argparse.Namespace) -> int:
         raise UserError(f"--format must name one or more of {', '.join(EXPORT_FORMATS)}")
     must_be_empty(args.out)
     spec = find_network(args.network)
-    if args.weights is None:
+    file = weights_file(args.network, args.weights)
+    if file is None:
         network, weights = _initial_network(spec), f"initial ones, seed {SEED}"
     else:
-        network, weights = load_weights(spec, args.weights), args.weights.name
+        network, weights = load_weights(spec, file), file.name
     verification = write(
         network,
         args.out,
         formats,
         weights=weights,
-        trained=args.weights is not None,
+        trained=file is not None,
         options=ExportOptions(
             exporter=args.exporter,
             dynamic_batch=args.dynamic_batch,
@@ -105,7 +113,7 @@ def export(args: argparse.Namespace) -> int:
         return 0
     print(line(args.network, verification))
     print(f"Exported: {args.out} ({', '.join(sorted(p.name for p in args.out.iterdir()))})")
-    if args.weights is None:
+    if file is None:
         print("The weights are untrained: name trained ones with --weights FILE.safetensors")
     return 0
 
@@ -142,7 +150,7 @@ def _verifications(args: argparse.Namespace) -> Iterator[tuple[str, Verification
     forms = names(args.forms) if args.forms else None
     others = _arm(args, forms)
     for name in ZOO if args.all else (args.network,):
-        network, weights = _weights(find_network(name), args.weights)
+        network, weights = _weights(find_network(name), weights_file(name, args.weights))
         yield (
             name,
             compare(

@@ -77,6 +77,7 @@ def import_network(args: argparse.Namespace) -> int:
     print(f"read off the tensors: {'; '.join(imported.inferred)}")
     print(f"assumed: {'; '.join(imported.assumed) or 'nothing'}")
     print(f"wrote {args.out / ARCHITECTURE} and {args.out / WEIGHTS}")
+    print(f"Next: search export {args.out} --format onnx --out {args.out}-onnx")
     return 0
 
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from results import verify as verification
-from results.formats import EXPORTERS, FORMATS
+from results.formats import ARCHITECTURE, EXPORTERS, FORMATS, WEIGHTS
 from results.verify import known_forms, random_network
 from results.weights import load_weights, save_weights
-from search import exporting
+from search import exporting, importing
 from search.cli import main
 from search.exporting import names
 from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec, build
@@ -60,6 +60,7 @@ def test_the_commands_offer_what_there_is() -> None:
     assert known_forms() == exporting.FORMS
     assert exporting.EXPORTERS == EXPORTERS
     assert tuple(LOWERINGS) == exporting.LOWERINGS
+    assert (importing.ARCHITECTURE, importing.WEIGHTS) == (ARCHITECTURE, WEIGHTS)
 
 
 def test_names_may_be_repeated_and_joined() -> None:
@@ -80,6 +81,12 @@ def test_export_writes_what_verify_and_others_read_back(
     assert "onnx (lowering onnxruntime, written by the direct exporter)" in text
     again = ["verify", str(out / "architecture.yaml"), "--weights", f"{out}/weights.safetensors"]
     assert main(again) == 0
+    capsys.readouterr()
+    assert main(["verify", str(out), "--forms", "masked,condensed", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["weights"] == f"{out}/weights.safetensors"
+    twice = ["export", str(out), "--format", "state_dict", "--out", str(tmp_path / "twice")]
+    assert main(twice) == 0
+    assert "untrained" not in capsys.readouterr().out
     assert main([*arguments, "--format", "onnx"]) == 2
     assert "choose another --out" in capsys.readouterr().err
 

@@ -59,7 +59,11 @@ def test_writes_a_network_that_other_commands_read(
     with safe_open(out / "weights.safetensors", framework="pt") as file:
         assert file.metadata() == {"form": "masked", "format": "1", "spec": SPEC.id}
         assert set(file.keys()) == set(build(SPEC).state_dict())
+    assert printed.endswith(f"Next: search export {out} --format onnx --out {out}-onnx\n")
     assert main(["cost", str(out / "architecture.yaml")]) == 0
+    assert main(["cost", str(out)]) == 0
+    forms = "condensed,torchscript"
+    assert main(["verify", str(out), "--forms", forms]) == 0
     assert sorted(p.name for p in out.iterdir()) == ["architecture.yaml", "weights.safetensors"]
 
 
