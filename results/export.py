@@ -43,7 +43,6 @@ def export(
     weights: str,
     trained: bool,
     options: ExportOptions | None = None,
-    latency: dict[str, float] | None = None,
 ) -> Verification:
     """Writes a network in several formats and compares them with it.
 
@@ -56,7 +55,6 @@ def export(
         weights: Where the weights come from, in words.
         trained: Whether they are trained.
         options: How files are written.
-        latency: Predicted milliseconds by device, for the card.
 
     Raises:
         Mismatch: a form computes something else.
@@ -89,12 +87,11 @@ def export(
         (unfinished / "verification.json").write_text(text + "\n", encoding="utf-8")
         (unfinished / "card.md").write_text(
             card(
-                network.spec,
+                network,
                 formats,
                 verification,
                 trained=trained,
                 options=options,
-                latency=latency,
             ),
             encoding="utf-8",
         )

@@ -67,7 +67,7 @@ class Format:
         write: Writes the files of a condensed network.
         run: Logits ``(N, classes)`` of the written files, computed by the format's own runtime.
         extra: The optional dependencies it needs; None if none.
-        usage: Three lines of Python that load it and run ``images``.
+        usage: Lines of Python that load it and run ``images``, an array of NumPy.
         note: What else its users should know.
     """
 
@@ -107,6 +107,15 @@ def _lowered(format: str, network: Network, options: ExportOptions) -> Graph:
     lowering = lowering_of(format, options)
     assert lowering is not None
     return lower(flatten(network), lowering)
+
+
+def executed_macs(format: str, network: Network, options: ExportOptions) -> int | None:
+    """Multiply-adds per image of the written file; None where the network is not lowered.
+
+    They may be more than the network's own, where a runtime is faster with padded channels or
+    whole convolutions.
+    """
+    return None if lowering_of(format, options) is None else _lowered(format, network, options).macs
 
 
 def _example(network: Network, images: int = 1) -> Tensor:
@@ -292,9 +301,14 @@ FORMATS: dict[str, Format] = {
         run=_run_state_dict,
         extra=None,
         usage=f"""\
-import pathlib; from results.weights import load_weights; from search_space import NetworkSpec
-network = load_weights(NetworkSpec.load(pathlib.Path("{ARCHITECTURE}")), pathlib.Path("{WEIGHTS}"))
-logits = network(torch.from_numpy(images))""",
+from pathlib import Path
+import torch
+from results.weights import load_weights
+from search_space import NetworkSpec
+network = load_weights(NetworkSpec.load(Path("{ARCHITECTURE}")), Path("{WEIGHTS}"))
+with torch.no_grad():
+    logits = network(torch.from_numpy(images)).numpy()""",
+        note="This one needs this project installed.",
     ),
     "torchscript": Format(
         files=(TORCHSCRIPT,),
@@ -305,7 +319,8 @@ logits = network(torch.from_numpy(images))""",
         usage=f"""\
 import torch
 model = torch.jit.load("{TORCHSCRIPT}")
-logits = model(torch.from_numpy(images))""",
+with torch.no_grad():
+    logits = model(torch.from_numpy(images)).numpy()""",
     ),
     "onnx": Format(
         files=(ONNX,),
@@ -325,11 +340,15 @@ session = onnxruntime.InferenceSession("{ONNX}")
         run=_run_ncnn,
         extra="ncnn",
         usage=f"""\
-import ncnn; net = ncnn.Net(); net.load_param("{NCNN_PARAM}"); net.load_model("{NCNN_BIN}")
-extractor = net.create_extractor(); extractor.input("in0", ncnn.Mat(images[0]).clone())
+import ncnn
+net = ncnn.Net()
+net.load_param("{NCNN_PARAM}")
+net.load_model("{NCNN_BIN}")
+extractor = net.create_extractor()
+extractor.input("in0", ncnn.Mat(images[0]).clone())
 code, logits = extractor.extract("out0")""",
         note="ncnn has no gather of channels: this file holds dense 1x1 convolutions, with more"
-        " multiply-adds and weights than the figures above.",
+        " weights than the network.",
     ),
 }
 """What ``--format`` accepts."""

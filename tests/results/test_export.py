@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 
 from results.export import export
-from results.formats import FORMATS, ExportOptions
-from results.verify import random_network
+from results.formats import FORMATS, ExportOptions, executed_macs
+from results.verify import condensed_form, random_network, run_torch
 from results.weights import load_weights
 from search_space import NetworkSpec, UserError
 from search_space.errors import Mismatch, UnknownName
@@ -28,7 +31,6 @@ def export_tiny(network: Network, out: Path, trained: bool = True) -> None:
         weights="w.safetensors",
         trained=trained,
         options=DIRECT,
-        latency={"a board": 1.25},
     )
 
 
@@ -55,9 +57,31 @@ def test_a_folder_holds_all_that_a_user_takes_away(
     assert seconds == {"condensed", "state_dict", "onnx", "torchscript"}
     text = (out / "card.md").read_text(encoding="utf-8")
     assert ("untrained" in text) is not trained
-    assert "| predicted on a board | 1.2 ms |" in text
+    macs = executed_macs("onnx", condensed_form(network), DIRECT)
+    assert f"| multiply-adds executed by model.onnx (lowering onnxruntime) | {macs:,} |" in text
+    assert "A condensed CNN" in text
     assert FORMATS["onnx"].usage in text
     assert spec.id in text
+
+
+def test_each_snippet_of_the_card_runs_as_printed(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    network = random_network(tiny("plain"))
+    export_tiny(network, tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "out")
+    text = Path("card.md").read_text(encoding="utf-8")
+    assert "A CNN of" in text
+    first, *snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(snippets) == 3
+    expected = run_torch(network, np.zeros((1, 3, 8, 8), np.float32))
+    for snippet in snippets:
+        names: dict[str, np.ndarray] = {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.jit is deprecated
+            exec(first + snippet, names)
+        np.testing.assert_allclose(names["logits"], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_condensed_weights_stay_condensed(tiny: Tiny, tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ def test_files_are_those_that_a_format_names(tiny: Tiny, tmp_path: Path) -> None
         assert {p.name for p in folder.iterdir()} == set(FORMATS[name].files)
 
 
-def test_every_format_says_in_three_lines_how_to_load_it() -> None:
+def test_every_format_says_in_a_few_lines_how_to_load_it() -> None:
     for format in FORMATS.values():
-        assert len(format.usage.splitlines()) == 3
+        assert max(map(len, format.usage.splitlines())) <= 100
         assert all(file in format.usage for file in format.files)
         compile(format.usage, "usage", "exec")
 
