@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from itertools import groupby, zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from latency_models import Latency
-from results.folder import RunFolder
 from results.tables import most_accurate, pareto_front
 from results.trial import Estimate, Trial
-from search.runner import Outcome, RunConfig
 from search_space import Cost, NetworkSpec, format_count
+
+if TYPE_CHECKING:
+    from results.folder import RunFolder
+    from search.runner import Outcome, RunConfig
 
 
 def interval(estimate: Estimate) -> str:
