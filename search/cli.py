@@ -16,6 +16,7 @@ from typing import Any
 from latency_models import DEFAULT_DEVICE
 from search import commands, exporting, importing
 from search_space import SPACES, UserError
+from search_space.cost import PAPER_COUNTERS
 from searchers import SEARCHERS
 
 _EXPORTER = "of ONNX: torch's, or ours that writes the graph in a second (default %(default)s)"
@@ -98,7 +99,10 @@ def _parser() -> argparse.ArgumentParser:
 
     p = command("cost", commands.cost)
     p.add_argument("network", metavar="NET", help=_NETWORK)
-    p.add_argument("--convention", help="the authors' counter: condensenet, condensenetv2, plain")
+    p.add_argument(
+        "--convention",
+        help=f"the authors' counter: {', '.join(PAPER_COUNTERS)} (default: the nearest paper's)",
+    )
     p.add_argument(
         "--check", action="store_true", help="build the network and let fvcore count it too"
     )
