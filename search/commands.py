@@ -85,9 +85,9 @@ def find_network(name: str) -> NetworkSpec:
     run, or one that ``search import`` or ``search export`` wrote.
 
     Raises:
-        UserError: none of these; the message lists the known names.
+        UserError: none of these; the message names networks that are called alike.
     """
-    from search_space import ZOO, NetworkSpec
+    from search_space import ZOO, NetworkSpec, zoo
 
     if name in ZOO:
         return ZOO[name]
@@ -109,7 +109,9 @@ def find_network(name: str) -> NetworkSpec:
         return NetworkSpec.load(best)
     if path.suffix in (".yaml", ".yml", ".json"):
         return NetworkSpec.load(path)
-    raise UnknownName("network (or path of a .yaml or .json file, or a folder)", name, ZOO)
+    if path.exists():
+        raise UserError(f"{path} is not a .yaml or .json file; name one that describes a network")
+    return zoo(name)
 
 
 # --- Commands ----------------------------------------------------------------------------------

@@ -15,7 +15,10 @@ of ours and keeps its traceback.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import ClassVar
+
+_SHOWN_NAMES = 20
 
 
 class UserError(ValueError):
@@ -29,14 +32,33 @@ class SpecError(UserError):
 
 
 class UnknownName(UserError):
-    """A name that is not in the registry it was looked up in; the message lists the known ones."""
+    """A name that is not in the registry it was looked up in.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        self._arguments = kind, name, tuple(sorted(known))
-        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(self._arguments[2])}")
+    The message lists the known ones, or those like it where there are too many to read.
 
-    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, tuple[str, ...]]]:
+    Args:
+        kind: What was looked up.
+        name: What it was called.
+        known: The names in the registry.
+        lists_all: A command or function that lists them.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], lists_all: str = "") -> None:
+        self._arguments = kind, name, tuple(sorted(known)), lists_all
+        super().__init__(f"unknown {kind} {name!r}{_known(*self._arguments[1:])}")
+
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, tuple[str, ...], str]]:
         return UnknownName, self._arguments  # so that it can cross to another process
+
+
+def _known(name: str, known: tuple[str, ...], lists_all: str) -> str:
+    if len(known) <= _SHOWN_NAMES:
+        return f"; known: {', '.join(known)}"
+    usual = name.lower().replace("_", "-")
+    close = [usual] if usual in known else get_close_matches(usual, known)
+    question = f"; did you mean {' or '.join(close)}?" if close else ";"
+    where = f" {lists_all} lists all {len(known)}" if lists_all else f" there are {len(known)}"
+    return question + where
 
 
 class InfeasibleBudget(UserError):

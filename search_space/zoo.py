@@ -385,7 +385,7 @@ ZOO: dict[str, NetworkSpec] = {
 
 
 def zoo(name: str) -> NetworkSpec:
-    """A network of the zoo by name; raises UnknownName listing the known ones."""
+    """A network of the zoo by name; raises UnknownName with those like it."""
     if name not in ZOO:
-        raise UnknownName("network", name, ZOO)
+        raise UnknownName("network", name, ZOO, "`search models`")
     return ZOO[name]

@@ -197,7 +197,9 @@ BAD = {
     "classes": (["run", "--classes", "0"], "`classes` (=0) must be"),
     "storage": (["run", "--storage", "nonsense"], "must be a URL such as"),
     "resume": (["resume", "no-such-run"], "holds no run"),
-    "cost": (["cost", "resnet"], "known: condensenet-110"),
+    "cost": (["cost", "condensenet_50"], "did you mean condensenet-50"),
+    "cost-other-file": (["cost", __file__], "test_cli.py is not a .yaml or .json file"),
+    "cost-folder": (["cost", "."], "holds no run and no architecture.yaml"),
     "cost-file": (["cost", "missing.yaml"], "missing.yaml: cannot be read"),
     "convention": (["cost", "condensenet-86", "--convention", "x"], "known: condensenet"),
     "dashboard": (["dashboard", "no-such-run"], "holds no run"),
@@ -283,6 +285,19 @@ def test_help_imports_no_heavy_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "COMMAND" in done.stdout
+
+
+def test_a_price_imports_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from search.cli import main\n"
+        "code = main(['cost', 'condensenet-50'])\n"
+        "assert 'torch' not in sys.modules\n"
+        "sys.exit(code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "authors' counter" in done.stdout
 
 
 def test_a_closed_pipe_is_no_error() -> None:

@@ -74,7 +74,7 @@ def test_the_arguments_change_the_network() -> None:
     [
         (
             {"name": "resnet50"},
-            "unknown network 'resnet50'; known: condensenet-110",
+            "unknown network 'resnet50'; did you mean resnet-50",
         ),
         ({"pretrained": True}, "no weights .* published yet.*search import.*--weights"),
         ({"num_classes": -1}, r"`classes` \(=-1\) must be"),
