@@ -19,7 +19,10 @@ from search_space import SPACES, UserError
 from search_space.cost import PAPER_COUNTERS
 from searchers import SEARCHERS
 
-_EXPORTER = "of ONNX: torch's, or ours that writes the graph in a second (default %(default)s)"
+_EXPORTER = (
+    "what writes ONNX: dynamo is torch's own exporter, direct ours, which writes the same"
+    " operations in a second (default %(default)s{})"
+)
 
 _WEIGHTS = ".safetensors of the network (default: the one in the folder NET, else {} ones)"
 _NETWORK = "zoo name, .yaml or .json file, or folder of `search run`, `import` or `export`"
@@ -119,14 +122,18 @@ def _parser() -> argparse.ArgumentParser:
         help=f"{', '.join(exporting.EXPORT_FORMATS)}; several with commas",
     )
     p.add_argument("--out", type=Path, required=True, help="folder to make")
-    p.add_argument("--exporter", choices=exporting.EXPORTERS, default="dynamo", help=_EXPORTER)
+    p.add_argument(
+        "--exporter", choices=exporting.EXPORTERS, default="dynamo", help=_EXPORTER.format("")
+    )
     p.add_argument(
         "--dynamic-batch", action="store_true", help="ONNX for any number of images, not for one"
     )
     p.add_argument(
         "--lowering",
         choices=exporting.LOWERINGS,
-        help="how the operations are arranged (default: what the format's runtime runs best)",
+        help="how gathers, groups and norms are rewritten: canonical leaves them, dense makes one"
+        " convolution per layer, the others are what a runtime executes fastest (default: that of"
+        " the format's runtime)",
     )
     _add_json(p)
 
@@ -140,7 +147,12 @@ def _parser() -> argparse.ArgumentParser:
         help=f"{', '.join(exporting.FORMS)}; FORM:LOWERING for another lowering than the form's own"
         f" ({', '.join(exporting.LOWERINGS)}); by default every lowering once",
     )
-    p.add_argument("--exporter", choices=exporting.EXPORTERS, default="direct", help=_EXPORTER)
+    p.add_argument(
+        "--exporter",
+        choices=exporting.EXPORTERS,
+        default="direct",
+        help=_EXPORTER.format(": seconds, not minutes"),
+    )
     p.add_argument(
         "--arm",
         type=Path,

@@ -144,7 +144,8 @@ def _verifications(args: argparse.Namespace) -> Iterator[tuple[str, Verification
     from search_space import ZOO
 
     if (args.network is None) != args.all:
-        raise UserError("name one network to verify, or give --all for every network of the zoo")
+        both = ", not both" * args.all
+        raise UserError(f"name one network to verify, or give --all for the whole zoo{both}")
     if args.all and args.weights is not None:
         raise UserError(f"--weights {args.weights} belong to one network, not to --all; name it")
     forms = names(args.forms) if args.forms else None
@@ -164,10 +165,17 @@ def _verifications(args: argparse.Namespace) -> Iterator[tuple[str, Verification
 
 
 def line(name: str, verification: Verification) -> str:
-    """One line: the largest difference per pair of forms, and seconds."""
+    """One line: the largest difference per pair of forms, and seconds, the verdict."""
+    from results.verify import TOLERANCE
+
     pairs = "  ".join(
         f"{c.first}-{c.second} {c.difference:.1e}{'' if c.agrees else ' DIFFERS'}"
         for c in verification.comparisons
     )
     by = f"  onnx by {verification.exporter}" if verification.exporter else ""
-    return f"{name:<22} {pairs}  {verification.wall_s:.1f} s{by}"
+    largest = max(c.difference for c in verification.comparisons)
+    return (
+        f"{name:<22} {pairs}  {verification.wall_s:.1f} s{by}"
+        f"  {'equal' if verification.agrees else 'NOT EQUAL'}"
+        f" (largest {largest:.1e}, {TOLERANCE:.0e} allowed)"
+    )

@@ -120,6 +120,7 @@ def test_verify_prints_a_line_per_network_or_json(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["one", "two"]
     assert all("masked-condensed" in line and "onnx by direct" in line for line in lines)
+    assert all("  equal (largest " in line and "1e-04 allowed)" in line for line in lines)
     (found,) = search_json("verify", net, "--forms", "masked,condensed")
     assert (found["network"], found["agrees"], found["exporter"]) == (SPEC.id, True, "")
     assert found["comparisons"][0]["difference"] < 1e-5
@@ -143,6 +144,7 @@ def test_a_corrupted_form_is_found(
     assert main(arguments) == 5
     printed = capsys.readouterr()
     assert "DIFFERS" in printed.out
+    assert "NOT EQUAL (largest " in printed.out
     assert "differ by more than 1e-04" in printed.err
     assert main([*arguments, "--json"]) == 5
     assert json.loads(capsys.readouterr().out)[0]["agrees"] is False
@@ -166,7 +168,7 @@ def test_a_missing_library_is_bad_input(
     ("arguments", "message"),
     [
         (["verify"], "name one network"),
-        (["verify", "condensenet-86", "--all"], "name one network"),
+        (["verify", "condensenet-86", "--all"], "not both"),
         (["verify", "--all", "--weights", "w"], "belong to one network"),
         (["verify", "condensenet-86", "--forms", "onnx"], "at least two forms"),
         (["verify", "condensenet-86", "--forms", "onnx,tflite"], "unknown form 'tflite'"),
