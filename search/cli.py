@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         "--exporter",
         choices=exporting.EXPORTERS,
         default="direct",
-        help=_EXPORTER.format(": seconds, not minutes"),
+        help=_EXPORTER.format(": it takes seconds"),
     )
     p.add_argument(
         "--arm",

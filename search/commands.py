@@ -118,7 +118,7 @@ def find_network(name: str) -> NetworkSpec:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Searches a space and exports the best architecture."""
+    """Searches a space and writes down the best architecture."""
     from results.folder import RunFolder
     from results.study import Study, absolute_url, quiet_optuna
     from search.runner import RunConfig, prepare
@@ -333,14 +333,21 @@ def profile(args: argparse.Namespace) -> int:
     inside = f"{found.share_low:.2%} to {found.share_high:.2%}"
     if found.share_inside == 0:
         inside = f"under {found.share_high:.2%} (none of {found.samples:,} samples)"
+    if not feasible:
+        inside = "none"
+    else:
+        inside += f" of all combinations, about {found.share_inside * found.volume:.1e}"
     lines = {
         "space": f"{chosen.name}, {found.volume:.2e} combinations",
         "limits": f"{limits}: {'can be met' if feasible else 'CANNOT be met'}",
-        "inside": f"{inside} of all combinations, about {found.share_inside * found.volume:.1e}",
-        "MACs of a sample": ", ".join(f"{q} {format_count(n)}" for q, n in quantiles.items()),
+        "inside": inside,
+        f"MACs of {found.samples:,} samples": ", ".join(
+            f"{q} {format_count(n)}" for q, n in quantiles.items()
+        ),
         "cheapest": f"{format_count(found.cheapest_macs)} MACs: {found.cheapest}",
     }
-    print("\n".join(f"{label:<17} {text}" for label, text in lines.items()))
+    width = max(map(len, lines))
+    print("\n".join(f"{label:<{width}} {text}" for label, text in lines.items()))
     return 0
 
 

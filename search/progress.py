@@ -19,6 +19,7 @@ from results.tables import most_accurate
 from results.trial import Trial
 from search.runner import RunConfig
 from search_space import format_count
+from search_space.budget import counted
 from trainers.data import DataSplits
 
 
@@ -62,8 +63,9 @@ class RunDisplay:
             f"Space    {space.name}: {space.volume:.1e} combinations,"
             f" {space.image_size}x{space.image_size}, {space.classes} classes\n"
             f"Limits   {config.limits}, kept before any training\n"
-            f"Scored   after {train.epochs} epochs at {train.resolution}x{train.resolution} on"
-            f" {len(data.train):,} images, condensed, on {len(data.validation):,} others\n"
+            f"Scored   after {counted(train.epochs, 'epoch')} at"
+            f" {train.resolution}x{train.resolution} on {len(data.train):,} images, condensed,"
+            f" on {len(data.validation):,} others\n"
             f"Data     {data.note}"
         )
         if data.name != "digits" and data.classes != space.classes:

@@ -13,6 +13,7 @@ from latency_models import Latency
 from results.tables import most_accurate, pareto_front
 from results.trial import Estimate, Trial
 from search_space import Cost, NetworkSpec, format_count
+from search_space.budget import counted
 
 if TYPE_CHECKING:
     from results.folder import RunFolder
@@ -52,7 +53,9 @@ def summary(
     failed = sum(t.state == "failed" for t in trials)
     done = sum(t.state == "complete" for t in trials)
     turned_away = ", ".join(f"{reason} {n}" for reason, n in sorted(rejected.items())) or "none"
-    lines = [f"{done} networks scored, {failed} failed; proposals turned away: {turned_away}"]
+    lines = [
+        f"{counted(done, 'network')} scored, {failed} failed; proposals turned away: {turned_away}"
+    ]
     if outcome.stopped:
         lines.append(f"Stopped before {config.trials} networks: {outcome.stopped}")
     if front:

@@ -35,3 +35,8 @@ def format_count(value: float) -> str:
     # The first unit in which the rounded number has at most three digits before the point.
     suffix = next((s for s in "KM" if round(value / SUFFIXES[s], 2) < 1000), "G")
     return f"{value / SUFFIXES[suffix]:.2f}{suffix}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 epoch``, ``3 epochs``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -166,6 +166,15 @@ def test_profile_tells_whether_a_budget_can_be_met(search_json: Callable[..., An
     assert cheapest in SPACES["imagenet-224"]
 
 
+def test_profile_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("space", "profile", "--samples", "9", "--budget")
+    assert main([*arguments, "150M"]) == main([*arguments, "1M"]) == 0
+    possible, impossible = (part.splitlines() for part in capsys.readouterr().out.split("\nspace "))
+    assert "of all combinations, about" in possible[2]
+    assert impossible[2].split() == ["inside", "none"]
+    assert possible[3].startswith("MACs of 9 samples 0% ")
+
+
 def test_an_impossible_budget_ends_at_once(
     capsys: pytest.CaptureFixture[str], search_arguments: list[str], tmp_path: Path
 ) -> None:

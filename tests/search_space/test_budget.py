@@ -1,6 +1,7 @@
 import pytest
 
 from search_space import UserError, format_count, parse_count
+from search_space.budget import counted
 
 
 @pytest.mark.parametrize(
@@ -68,3 +69,7 @@ def test_a_letter_that_only_looks_like_a_suffix_is_refused() -> None:
 def test_rounding_moves_on_to_the_next_unit() -> None:
     assert format_count(999_999) == "1.00M"
     assert format_count(999_999_999) == "1.00G"
+
+
+def test_nouns_are_counted() -> None:
+    assert [counted(n, "epoch") for n in (0, 1, 1234)] == ["0 epochs", "1 epoch", "1,234 epochs"]
