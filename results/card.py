@@ -40,7 +40,8 @@ images = numpy.zeros((1, {channels}, {size}, {size}), numpy.float32)
 ## Verification
 
 Forms of this network compared on {images} images, random ones and photographs. Differences are
-relative to the largest output of an image; above {tolerance:.0e} nothing would have been exported.
+relative to the largest output of all images; above {tolerance:.0e} nothing would have been
+exported.
 
 | forms | largest difference |
 |---|---|

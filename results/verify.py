@@ -50,7 +50,7 @@ RANDOM_IMAGES = 2
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Two forms of a network. ``difference`` is the largest of any output, relative to the
-    largest output of the image; infinite where an output is no number."""
+    largest output of all images; infinite where an output is no number."""
 
     first: str
     second: str
@@ -107,12 +107,15 @@ class Verification:
 
 
 def difference(first: Images, second: Images) -> float:
-    """The largest difference of two sets of logits ``(N, classes)``, per image relative to its
-    largest logit; infinite where one is no number."""
+    """The largest difference of two sets of logits ``(N, classes)``, relative to the largest logit
+    of all images; infinite where one is no number.
+
+    All images, as in :func:`search_space.network.check_conversion`: the logits of a single image
+    may all be near zero, the sums that rounding disturbs are not.
+    """
     if first.shape != second.shape or not (np.isfinite(first).all() and np.isfinite(second).all()):
         return float("inf")
-    largest = np.abs(first).max(axis=1, keepdims=True)
-    return float((np.abs(first - second) / np.maximum(largest, 1e-12)).max())
+    return float(np.abs(first - second).max() / max(np.abs(first).max(), 1e-12))
 
 
 def compare(logits: dict[str, Images]) -> tuple[Comparison, ...]:

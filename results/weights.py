@@ -42,10 +42,12 @@ def load_weights(spec: NetworkSpec, path: Path) -> Network:
     A file without our metadata is taken for the form whose keys it has.
 
     Raises:
-        UserError: the file cannot be read, is of another network, lacks or adds tensors, holds
-            values that are no numbers, or its masks and indices are not those of a condensed
-            network; the message names the keys.
+        UserError: the file cannot be read or is a folder, is of another network, lacks or adds
+            tensors, holds values that are complex or no numbers, or its masks and indices are not
+            those of a condensed network; the message names the keys.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name the .safetensors file in it")
     tensors, metadata = _read(path)
     if metadata.get("format", FORMAT) != FORMAT:
         raise UserError(
@@ -61,6 +63,8 @@ def load_weights(spec: NetworkSpec, path: Path) -> Network:
         raise UserError(f"{path}: `form` (={form!r}) must be one of {', '.join(FORMS)}")
     network = build(spec, form)
     _check_keys(network, tensors, path)
+    if wrong := [name for name, tensor in tensors.items() if tensor.is_complex()]:
+        raise UserError(f"{path} holds complex values in {_some(wrong)}; weights must be real")
     if wrong := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
         raise UserError(f"{path} holds infinite values or none at all in {_some(wrong)}")
     network.load_state_dict(tensors)

@@ -92,10 +92,11 @@ def test_images_are_random_ones_and_photographs(tiny: Tiny) -> None:
     np.testing.assert_allclose(images[2:].mean((1, 2, 3)), 0, atol=1e-5)
 
 
-def test_a_difference_is_relative_to_the_largest_output_of_its_image() -> None:
+def test_a_difference_is_relative_to_the_largest_output_of_all_images() -> None:
     one = np.array([[1.0, -4.0], [0.1, 0.2]], np.float32)
     two = one + np.array([[0.0, 0.4], [0.0, 0.1]], np.float32)
-    assert difference(one, two) == pytest.approx(0.5)
+    assert difference(one, two) == pytest.approx(0.1)
+    assert difference(one[1:], two[1:]) == pytest.approx(0.5)
     assert difference(one, np.full_like(one, np.nan)) == np.inf
     assert difference(np.full_like(one, np.nan), one) == np.inf
     assert difference(one, one[:, :1]) == np.inf

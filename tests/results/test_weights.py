@@ -54,6 +54,10 @@ GATHER = "steps__stage1_layer1__reduce_gather__index"
         ({"more": torch.zeros(1)}, "has the unknown more"),
         ({"steps__stem__conv__weight": torch.zeros(1)}, r"steps.stem.conv.weight \(1,\) instead"),
         ({"steps__stem__conv__weight": torch.full((12, 3, 3, 3), torch.nan)}, "stem.conv.weight"),
+        (
+            {"steps__stem__conv__weight": torch.zeros(12, 3, 3, 3, dtype=torch.complex64)},
+            "complex values in steps.stem.conv.weight",
+        ),
         ({GATHER: torch.full((12,), 12)}, "`steps.stage1_layer1.reduce_gather.index` must lie in"),
         ({GATHER: torch.full((12,), -1)}, "in 0 to 11"),
     ],
@@ -65,6 +69,11 @@ def test_tensors_that_do_not_fit_are_named(
     changed(spec, path, **changes)
     with pytest.raises(UserError, match=message):
         load_weights(spec, path)
+
+
+def test_a_folder_is_no_file_of_weights(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder; name the"):
+        load_weights(tiny("plain"), tmp_path)
 
 
 def test_weights_of_another_network_are_refused(tiny: Tiny, tmp_path: Path) -> None:
