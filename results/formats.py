@@ -93,7 +93,7 @@ def _module(name: str, extra: str) -> Any:
     except ImportError:
         raise UserError(
             f"the library {name} is needed and not installed:"
-            f' pip install "condensed-search[{extra}]"'
+            f' pip install "condensed-search[{extra}]", or in a clone pip install -e ".[{extra}]"'
         ) from None
 
 

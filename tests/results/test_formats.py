@@ -97,6 +97,7 @@ def test_a_missing_library_is_named_with_what_installs_it(
         FORMATS[format].write(condensed, tmp_path, ExportOptions())
     assert f"{library} is needed" in str(caught.value)
     assert f'pip install "condensed-search[{extra}]"' in str(caught.value)
+    assert f'pip install -e ".[{extra}]"' in str(caught.value)
 
 
 def test_layers_that_ncnn_lacks_are_named() -> None:
