@@ -363,6 +363,6 @@ def write_files(
     not trained have nothing that a mask would keep, and are written condensed."""
     (folder / ARCHITECTURE).write_text(network.spec.to_yaml(), encoding="utf-8")
     condensed = condensed_form(network)
-    save_weights(network if trained else condensed, folder / WEIGHTS)
+    save_weights(network if trained else condensed, folder / WEIGHTS, trained=trained)
     for format in formats:
         FORMATS[format].write(condensed, folder, options)

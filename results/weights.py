@@ -26,14 +26,24 @@ FORMS: tuple[Form, ...] = ("masked", "condensed")
 _SHOWN_KEYS = 3
 
 
-def save_weights(network: Network, path: Path) -> None:
-    """Writes the tensors of a network, masks and indices included."""
+def save_weights(network: Network, path: Path, *, trained: bool = True) -> None:
+    """Writes the tensors of a network, masks and indices included; notes if none were trained."""
     from safetensors.torch import save
 
     tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
     metadata = {"form": network.form, "format": FORMAT, "spec": network.spec.id}
+    if not trained:
+        metadata["trained"] = "no"
     # Not save_file, whose files nobody but their owner may read.
     path.write_bytes(save(tensors, metadata))
+
+
+def are_trained(path: Path) -> bool:
+    """Whether a readable file of weights does not say that they are as they were drawn."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get("trained") != "no"
 
 
 def load_weights(spec: NetworkSpec, path: Path) -> Network:

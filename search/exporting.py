@@ -82,7 +82,7 @@ def export(args: argparse.Namespace) -> int:
     from results.export import export as write
     from results.export import must_be_empty
     from results.formats import ExportOptions
-    from results.weights import load_weights
+    from results.weights import are_trained, load_weights
 
     formats = names(args.format)
     if unknown := [name for name in formats if name not in EXPORT_FORMATS]:
@@ -96,12 +96,13 @@ def export(args: argparse.Namespace) -> int:
         network, weights = _initial_network(spec), f"initial ones, seed {SEED}"
     else:
         network, weights = load_weights(spec, file), file.name
+    trained = file is not None and are_trained(file)
     verification = write(
         network,
         args.out,
         formats,
         weights=weights,
-        trained=file is not None,
+        trained=trained,
         options=ExportOptions(
             exporter=args.exporter,
             dynamic_batch=args.dynamic_batch,
@@ -113,7 +114,7 @@ def export(args: argparse.Namespace) -> int:
         return 0
     print(line(args.network, verification))
     print(f"Exported: {args.out} ({', '.join(sorted(p.name for p in args.out.iterdir()))})")
-    if file is None:
+    if not trained:
         print("The weights are untrained: name trained ones with --weights FILE.safetensors")
     return 0
 

@@ -104,6 +104,9 @@ def test_export_without_weights_says_that_they_are_untrained(
     expected = build(SPEC, generator=torch.Generator().manual_seed(0))
     expected.condense(1.0)
     assert saved.form == "condensed"
+    again = ["export", str(out), "--format", "state_dict", "--out", str(tmp_path / "again")]
+    assert main(again) == 0
+    assert "untrained" in capsys.readouterr().out
     for name, tensor in expected.to_inference().state_dict().items():
         assert torch.equal(saved.state_dict()[name], tensor), name
 
