@@ -21,7 +21,7 @@ from results.verify import (
     run_torch,
     verify,
 )
-from search_space import NetworkSpec, UserError, build
+from search_space import ZOO, NetworkSpec, UserError, build
 from search_space.errors import Mismatch, UnknownName
 from search_space.lowering import LOWERINGS
 from search_space.network import Network
@@ -42,6 +42,24 @@ def test_every_form_and_lowering_of_every_network_agrees(network: Network) -> No
     assert max(c.difference for c in found.comparisons) < 1e-5
     assert (found.exporter, found.images) == ("direct", 4)
     found.check()
+
+
+FAMILIES = (
+    *("condensenet-50", "condensenet-light-94", "condensenet-a"),
+    *("condensenetv2-a", "condensenetv2-a-without-sfr", "condensenetv2-110"),
+    *("shufflenetv2-x0.5", "shufflenetv2plus-s", "sfr-shufflenetv2-x0.5", "sfr-shufflenetv2plus-s"),
+    *("sparsenet-40-k12", "sparsenet-bc-100-k12", "sparsenet-sum-56", "sparsenet-121"),
+    *("densenet-40-k12", "densenet-121", "resnet-56", "resnet-50"),
+)
+"""One network of each family; `search verify --all` takes every one."""
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_forms_of_one_network_of_each_family_agree(name: str) -> None:
+    pytest.importorskip("onnxruntime")
+    found = verify(random_network(ZOO[name]), weights="random")
+    assert found.agrees, found.comparisons
+    assert {"masked", "condensed", "onnx"} <= {c.second for c in found.comparisons} | {"masked"}
 
 
 def break_norms(network: Network) -> Network:
