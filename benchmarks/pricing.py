@@ -29,7 +29,11 @@ import numpy as np
 from search_space import SPACES, ZOO, NetworkSpec, SpecError, build, cost, macs
 from search_space.space import Choices, SearchSpace
 
-FVCORE_NETWORK = {"imagenet-224": "condensenetv2-a", "cifar-32": "condensenet-86"}
+FVCORE_NETWORK = {
+    "imagenet-224": "condensenetv2-a",
+    "imagenet-224-fast": "condensenetv2-a",
+    "cifar-32": "condensenet-86",
+}
 
 
 def distinct(space: SearchSpace, count: int, seed: int) -> list[Choices]:
