@@ -53,6 +53,23 @@ def decode_and_cost(space: SearchSpace, choices: Choices) -> None:
     cost(space.decode(choices))
 
 
+def neighbours(space: SearchSpace, count: int, seed: int) -> list[Choices]:
+    """A walk: each network differs from the one before in one choice, as a search proposes them."""
+    rng = np.random.default_rng(seed)
+    current = distinct(space, 1, seed)[0]
+    found: list[Choices] = []
+    while len(found) < count:
+        d = space.dimensions[rng.integers(len(space.dimensions))]
+        changed = current | {d.name: d.choices[rng.integers(len(d.choices))]}
+        try:
+            space.decode(changed)
+        except SpecError:
+            continue
+        current = changed
+        found.append(current)
+    return found
+
+
 def decode_and_macs(space: SearchSpace, choices: Choices) -> None:
     macs(space.decode(choices))
 
@@ -65,6 +82,7 @@ WAYS: dict[str, Callable[[SearchSpace, Any], None]] = {
     "decode_and_cost": decode_and_cost,
     "cost": fresh_cost,
     "macs": decode_and_macs,
+    "neighbours": decode_and_cost,
 }
 
 
@@ -110,11 +128,14 @@ def measure(count: int, seed: int) -> dict[str, Any]:
     processes = multiprocessing.get_context("spawn")
     for space_name, space in SPACES.items():
         choices = distinct(space, count, seed)
-        written = [space.decode(c).to_dict() for c in choices]
+        inputs_of: dict[str, list[Any]] = {
+            "cost": [space.decode(c).to_dict() for c in choices],
+            "neighbours": neighbours(space, count, seed),
+        }
         rows: dict[str, Any] = {}
         for way in WAYS:
             with processes.Pool(1) as cold:
-                inputs = written if way == "cost" else choices
+                inputs = inputs_of.get(way, choices)
                 each = cold.apply(seconds_each, (space_name, way, inputs))
             rows[way] = {"microseconds": each * 1e6, "per_second": 1 / each}
         name = FVCORE_NETWORK[space_name]

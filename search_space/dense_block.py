@@ -22,6 +22,10 @@ from search_space.rules import (
 )
 
 SFR_ORDERS = ("pre", "post")
+_WHOLE = (
+    *("depth", "growth_rate", "groups_1x1", "condense_factor", "groups_3x3"),
+    *("sparse_factor", "sfr_groups", "condense_block"),
+)
 
 
 def sfr_layers(placement: str, depth: int) -> frozenset[int]:
@@ -154,8 +158,7 @@ class DenseStage:
     activation: str = "relu"
 
     def __post_init__(self) -> None:
-        check_whole(self, "depth", "growth_rate", "groups_1x1", "condense_factor", "groups_3x3")
-        check_whole(self, "sparse_factor", "sfr_groups", "condense_block")
+        check_whole(self, *_WHOLE)
         check_whole(self, "bottleneck", "se_reduction", least=0)
         check_whole(self, "fetch_base", least=2)
         check_odd(self, "sfr_kernel")
@@ -205,8 +208,8 @@ class DenseStage:
         }
 
     @cached_property
-    def layer_settings(self) -> tuple[LayerSettings, ...]:
-        """One entry per layer: what it needs to know of the stage."""
+    def layers_by_settings(self) -> tuple[tuple[LayerSettings, tuple[int, ...]], ...]:
+        """What layers need to know of the stage, and which layers (0-based) share it."""
         plain = LayerSettings(
             self.growth_rate,
             self.bottleneck,
@@ -217,8 +220,9 @@ class DenseStage:
             None,
         )
         reactivating = self.reactivating_layers
+        layers = range(self.depth)
         if not reactivating:
-            return (plain,) * self.depth
+            return ((plain, tuple(layers)),)
         sfr = Reactivation(
             self.sfr_groups,
             self.sparse_factor,
@@ -226,17 +230,15 @@ class DenseStage:
             self.sfr_kernel,
             self.sfr_order,
         )
-        with_sfr = plain._replace(sfr=sfr)
-        return tuple(with_sfr if i in reactivating else plain for i in range(self.depth))
+        others = tuple([i for i in layers if i not in reactivating])
+        with_sfr = (plain._replace(sfr=sfr), tuple(sorted(reactivating)))
+        return ((plain, others), with_sfr) if others else (with_sfr,)
 
-    @cached_property
-    def layers_by_settings(self) -> tuple[tuple[LayerSettings, tuple[int, ...]], ...]:
-        """The layers (0-based) that share their settings."""
-        settings = self.layer_settings
-        if not self.reactivating_layers:
-            return ((settings[0], tuple(range(self.depth))),)
-        by_settings = {s: [i for i, t in enumerate(settings) if t is s] for s in set(settings)}
-        return tuple((s, tuple(layers)) for s, layers in by_settings.items())
+    @property
+    def layer_settings(self) -> tuple[LayerSettings, ...]:
+        """One entry per layer: what it needs to know of the stage."""
+        by_layer = {i: s for s, layers in self.layers_by_settings for i in layers}
+        return tuple(by_layer[i] for i in range(self.depth))
 
     def write(self, planner: Planner, number: int, entries: Sequence[Any]) -> Sequence[Any]:
         """The layers of the stage; returns the outputs that whatever follows it fetches."""

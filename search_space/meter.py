@@ -223,8 +223,8 @@ class _Layer:
         self.period = self.block * math.lcm(*factors)
         self.least = self.block * max(factors)
         self._settings, self._size = settings, size
-        self._in_period: dict[int, tuple[int, ...]] = {}
         first, second = self._meter(self.period), self._meter(2 * self.period)
+        self._in_period = {0: first}
         self.slope = tuple([b - a for a, b in zip(first, second, strict=True)])
 
     def _meter(self, channels: int) -> tuple[int, ...]:
@@ -251,6 +251,7 @@ def _reads(depth: int, fetch: str, base: int) -> tuple[tuple[int, int], ...]:
     return tuple((len(p) - (0 in p), int(0 in p)) for p in positions)
 
 
+@lru_cache(maxsize=20_000)
 def _dense_stage(stage: DenseStage, entry: Shape) -> list[tuple[int, tuple[int, ...]]] | None:
     """What a stage counts, as multiples of counts; None where a layer cannot exist."""
     channels, size = entry
