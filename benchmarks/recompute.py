@@ -19,13 +19,8 @@ import sys
 import time
 from pathlib import Path
 
-from search_space import ZOO, NetworkSpec
-from search_space.zoo import sparsenet_bc
+from search_space import ZOO
 
-NETWORKS: dict[str, NetworkSpec] = {
-    **ZOO,
-    "sparsenet-bc-1001-k12": sparsenet_bc(1001, 12, classes=100),
-}
 WAYS = ("plain", "recompute")
 
 
@@ -43,7 +38,7 @@ def measure(name: str, way: str, batch: int, steps: int, threads: int) -> dict[s
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    spec = NETWORKS[name]
+    spec = ZOO[name]
     network = build(spec)
     network.recompute = way == "recompute"
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
@@ -75,7 +70,7 @@ def measured_apart(arguments: argparse.Namespace, way: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("network", choices=NETWORKS)
+    parser.add_argument("network", choices=ZOO)
     parser.add_argument("--batch", type=int, default=16, help="images per step")
     parser.add_argument("--steps", type=int, default=2, help="timed steps of each process")
     parser.add_argument("--rounds", type=int, default=3, help="processes for each way")
