@@ -197,6 +197,12 @@ class Linear(nn.Linear):
     def reset_parameters(self) -> None: ...
 
 
+class BatchNorm2d(nn.BatchNorm2d):
+    """Leaves its tensors as they are; :func:`search_space.network.initialise` fills them."""
+
+    def reset_parameters(self) -> None: ...
+
+
 class SqueezeExcite(nn.Module):
     """Channel attention: mean, linear, ReLU, linear, sigmoid, scale (CondenseNetV2's code).
 
@@ -362,7 +368,7 @@ MODULES: dict[type[Op], Callable[[Any], nn.Module]] = {
     ops.LearnedReactivation: _reactivation,
     ops.Linear: _linear,
     ops.LearnedLinear: _learned_linear,
-    ops.Norm: lambda op: nn.BatchNorm2d(op.output.channels),
+    ops.Norm: lambda op: BatchNorm2d(op.output.channels),
     ops.Activation: lambda op: ACTIVATIONS[op.kind](),
     ops.SqueezeExcite: lambda op: SqueezeExcite(op.input.channels, op.hidden, normed=op.normed),
     ops.Gather: lambda op: Gather(op.output.channels),

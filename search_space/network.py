@@ -176,7 +176,9 @@ def initialise(network: nn.Module, generator: torch.Generator | None) -> None:
     as all four papers train; by fan-in uniform for linear layers, zero biases."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
-            module.reset_parameters()
+            module.reset_running_stats()
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
             continue
         for name, buffer in module.named_buffers(recurse=False):
             buffer.fill_(name == "mask")

@@ -326,7 +326,7 @@ class SearchSpace:
             raise SpecError(f"{path}: cannot be read as a search space: {reason}") from None
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=100_000)
 def _dense_stage(
     depth: int,
     growth_rate: int,
