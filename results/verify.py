@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,12 +27,9 @@ from search_space.errors import Mismatch, UnknownName, UserError
 from search_space.flatten import flatten
 from search_space.lowering import LOWERINGS, lower
 from search_space.modules import LearnedClassifier
+from search_space.network import CONVERSION_TOLERANCE, Network
 
-if TYPE_CHECKING:
-    from search_space.network import Network
-
-TOLERANCE = 1e-4
-"""Largest difference of two forms, relative to the largest output, that rounding explains."""
+TOLERANCE = CONVERSION_TOLERANCE
 TORCH_FORMS = ("masked", "condensed")
 EAGER = "eager"
 """The form that torch executes operation by operation, fast."""

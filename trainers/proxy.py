@@ -125,6 +125,8 @@ def _train(
             on_step(step, steps)
     # However few the iterations were, all drops are due by now.
     network.condense(1.0)
+    # A classifier that is condensed after training loses its features here.
+    network.condense_for_conversion()
     recalibrate(network, data.train, config.batch_size)
     condensed = network.eval().to_inference()
     images, _ = next(data.validation.batches(config.batch_size))
