@@ -142,6 +142,26 @@ def test_condensing_follows_the_iterations(
     assert progress == [0, 0.25, 0.5, 0.75, 1]
 
 
+def test_a_classifier_that_is_condensed_at_conversion_is_scored_condensed(
+    network: NetworkSpec, few: DataSplits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted: list[Network] = []
+    to_inference = Network.to_inference
+
+    def watched(self: Network) -> Network:
+        converted.append(to_inference(self))
+        return converted[-1]
+
+    monkeypatch.setattr(Network, "to_inference", watched)
+    head = dataclasses.replace(network.head, condense_factor=2, condense_at="conversion")
+    train_proxy(network.replace(head=head), few, QUICK, seed=0)
+    (condensed,) = converted
+    classifier = condensed.steps["head"].get_submodule("classifier")
+    gather = condensed.steps["head"].get_submodule("classifier_gather")
+    assert classifier.get_parameter("weight").shape[1] == len(gather.get_buffer("index"))
+    assert len(gather.get_buffer("index").unique()) == len(gather.get_buffer("index")) > 0
+
+
 def test_the_learning_rate_falls_as_a_cosine(
     network: NetworkSpec, few: DataSplits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
