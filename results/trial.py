@@ -1,4 +1,4 @@
-"""The vocabulary of what happened: the score of a training, the record of a trial."""
+"""The vocabulary of what happened: the course of a training, its score, the record of a trial."""
 
 from __future__ import annotations
 
@@ -10,6 +10,61 @@ from search_space.space import Choices
 from search_space.spec import NetworkSpec
 
 State = Literal["running", "complete", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A network on the images of one part of a data set.
+
+    ``top1`` and ``top5`` are fractions of the images whose class is the first, or among the first
+    five, that the network names; ``loss`` is the mean cross-entropy.
+    """
+
+    top1: float
+    top5: float
+    loss: float
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRow:
+    """A few updates of a training.
+
+    Args:
+        step: Updates done, of all epochs.
+        progress: The share of all updates, in (0, 1].
+        learning_rate: Of the last of these updates.
+        loss: Mean over the images of these updates.
+        density: The share of all candidates of learned layers that is kept, after the last drop.
+    """
+
+    step: int
+    progress: float
+    learning_rate: float
+    loss: float
+    density: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRow:
+    """One epoch of a training.
+
+    ``train_loss`` and ``train_top1`` are those of the updates, on augmented images; ``val_`` of the
+    masked network on the validation part, None where there is none. ``wall_s`` are the seconds of
+    the epoch's updates, ``images_per_s`` the images of its updates per such second.
+    """
+
+    epoch: int
+    step: int
+    learning_rate: float
+    train_loss: float
+    train_top1: float
+    val_loss: float | None
+    val_top1: float | None
+    val_top5: float | None
+    density: float
+    images_per_s: float
+    wall_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
