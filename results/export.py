@@ -15,7 +15,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,43 +62,88 @@ def export(
         UserError: the folder is not empty or cannot be written, a format is unknown or its
             library missing.
     """
-    began = time.perf_counter()
-    options = options or ExportOptions()
+    check_formats(formats, options or ExportOptions())
+    must_be_empty(out)
+    with _staged(out) as folder:
+        verification = _write(
+            network, folder, formats, weights=weights, trained=trained, options=options
+        )
+        folder.replace(out.resolve())
+    return verification
+
+
+def export_into(
+    network: Network,
+    out: Path,
+    formats: Sequence[str],
+    *,
+    weights: str,
+    trained: bool,
+    options: ExportOptions | None = None,
+) -> Verification:
+    """The same into a folder that holds other files, too; those of these names are replaced.
+
+    Raises:
+        Mismatch: a form computes something else; nothing is written then.
+        UserError: see :func:`export`.
+    """
+    check_formats(formats, options or ExportOptions())
+    with _staged(out) as folder:
+        verification = _write(
+            network, folder, formats, weights=weights, trained=trained, options=options
+        )
+        for file in folder.iterdir():
+            file.replace(out / file.name)
+    return verification
+
+
+def check_formats(formats: Sequence[str], options: ExportOptions) -> None:
+    """Raises UnknownName where a format or a lowering is none."""
     for format in formats:
         if format not in FORMATS:
             raise UnknownName("format", format, FORMATS)
     if options.lowering is not None and options.lowering not in LOWERINGS:
         raise UnknownName("lowering", options.lowering, LOWERINGS)
-    must_be_empty(out)
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A folder beside another one, gone at the end."""
     out = out.resolve()
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         unfinished.mkdir(parents=True)
-        write_files(network, unfinished, formats, options, trained=trained)
-        verification = verify_folder(
-            network,
-            unfinished,
-            (*TORCH_FORMS, *dict.fromkeys(("state_dict", *formats))),
-            weights=weights,
-            exporter=options.exporter if "onnx" in formats else "",
-            began=began,
-        )
-        verification.check()
-        text = json.dumps(verification.to_dict(), indent=2)
-        (unfinished / "verification.json").write_text(text + "\n", encoding="utf-8")
-        (unfinished / "card.md").write_text(
-            card(
-                network,
-                formats,
-                verification,
-                trained=trained,
-                options=options,
-            ),
-            encoding="utf-8",
-        )
-        unfinished.replace(out)
+        yield unfinished
     except OSError as error:
         raise UserError(f"the folder {out} cannot be written: {error}") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write(
+    network: Network,
+    folder: Path,
+    formats: Sequence[str],
+    *,
+    weights: str,
+    trained: bool,
+    options: ExportOptions | None,
+) -> Verification:
+    began = time.perf_counter()
+    options = options or ExportOptions()
+    write_files(network, folder, formats, options, trained=trained)
+    verification = verify_folder(
+        network,
+        folder,
+        (*TORCH_FORMS, *dict.fromkeys(("state_dict", *formats))),
+        weights=weights,
+        exporter=options.exporter if "onnx" in formats else "",
+        began=began,
+    )
+    verification.check()
+    text = json.dumps(verification.to_dict(), indent=2)
+    (folder / "verification.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "card.md").write_text(
+        card(network, formats, verification, trained=trained, options=options), encoding="utf-8"
+    )
     return verification

@@ -177,17 +177,31 @@ def write_by_dynamo(
     onnx.save(model, folder / ONNX)
 
 
-def _run_onnx(folder: Path, images: Images) -> Images:
+def onnx_runner(path: Path) -> Callable[[Images], Images]:
+    """What computes logits ``(N, classes)`` of images by an ONNX file, with onnxruntime.
+
+    Raises:
+        UserError: onnxruntime is not installed, or cannot load the file.
+    """
     runtime = _module("onnxruntime", "export")
     options = runtime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = runtime.InferenceSession(
-        str(folder / ONNX), options, providers=["CPUExecutionProvider"]
-    )
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has one class of error per code of its own
+        raise UserError(f"{path} cannot be loaded as an ONNX file: {error}") from None
     (source,) = session.get_inputs()
-    at_once = 1 if source.shape[0] == 1 else len(images)
-    chunks = [images[i : i + at_once] for i in range(0, len(images), at_once)]
-    return np.concatenate([session.run(None, {source.name: chunk})[0] for chunk in chunks])
+
+    def run(images: Images) -> Images:
+        at_once = 1 if source.shape[0] == 1 else len(images)
+        chunks = [images[i : i + at_once] for i in range(0, len(images), at_once)]
+        return np.concatenate([session.run(None, {source.name: chunk})[0] for chunk in chunks])
+
+    return run
+
+
+def _run_onnx(folder: Path, images: Images) -> Images:
+    return onnx_runner(folder / ONNX)(images)
 
 
 # --- TorchScript -------------------------------------------------------------------------------

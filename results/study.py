@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from results.trial import Estimate, Proposal, Score, State, Trial
+from results.trial import Estimate, Proposal, Retrained, Score, State, Trial
 from search_space.errors import UserError
 from search_space.space import SearchSpace
 from search_space.spec import NetworkSpec
@@ -29,6 +29,8 @@ DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize
 METRICS = ("accuracy", "latency_ms")
 SETTINGS = "settings"
 REJECTED = "rejected"
+RETRAINED = "retrained trial {}"
+"""Optuna lets nobody write to a trial that is complete; what comes later is the study's."""
 
 T = TypeVar("T")
 _STATES: dict[TrialState, State] = {
@@ -236,13 +238,19 @@ class Study:
     def _frozen(self, number: int) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[number]
 
+    def record_retrained(self, number: int, retrained: Retrained) -> Trial:
+        """Writes what the full training of a trial's network showed."""
+        self._study.set_user_attr(RETRAINED.format(number), asdict(retrained))
+        return self.trial(number)
+
     def trial(self, number: int) -> Trial:
         """One trial by its number."""
-        return _to_trial(self._frozen(number))
+        return _to_trial(self._frozen(number), self._study.user_attrs)
 
     def trials(self) -> list[Trial]:
         """All trials in the order of their numbers."""
-        return [_to_trial(t) for t in self._study.get_trials(deepcopy=False)]
+        attributes = self._study.user_attrs
+        return [_to_trial(t, attributes) for t in self._study.get_trials(deepcopy=False)]
 
 
 def _no_sampler() -> optuna.samplers.BaseSampler:
@@ -260,14 +268,13 @@ def open_storage(storage: str) -> optuna.storages.BaseStorage:
         raise _unopenable(_shown(storage), reason) from None
 
 
-def _to_trial(frozen: FrozenTrial) -> Trial:
+def _to_trial(frozen: FrozenTrial, of_study: Mapping[str, Any]) -> Trial:
     attributes = frozen.user_attrs
     state = _STATES[frozen.state]
     # A trial that has just begun has its choices only where `enqueue_trial` left them.
     choices = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
-    score = None
-    if state == "complete":
-        score = _part(Score, attributes)
+    score = _part(Score, attributes) if state == "complete" else None
+    later = of_study.get(RETRAINED.format(frozen.number))
     return Trial(
         number=frozen.number,
         state=state,
@@ -279,6 +286,7 @@ def _to_trial(frozen: FrozenTrial) -> Trial:
         estimate=_part(Estimate, attributes),
         score=score,
         failure=attributes.get("failure"),
+        retrained=Retrained(**later) if later else None,
     )
 
 

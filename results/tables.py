@@ -13,6 +13,8 @@ COLUMNS = (
     "number",
     "state",
     "accuracy",
+    "retrained_accuracy",
+    "retrained_test_accuracy",
     "loss",
     "macs",
     "params",
@@ -36,6 +38,7 @@ def trials_frame(trials: Sequence[Trial]) -> pd.DataFrame:
             "state": trial.state,
             **asdict(trial.estimate),
             **(asdict(trial.score) if trial.score else {}),
+            **_retrained(trial),
             "architecture": trial.proposal.spec.id,
             "failure": trial.failure,
             **trial.proposal.choices,
@@ -45,6 +48,15 @@ def trials_frame(trials: Sequence[Trial]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     rest = [name for name in frame.columns if name not in COLUMNS]
     return frame.reindex(columns=[*COLUMNS, *rest])
+
+
+def _retrained(trial: Trial) -> dict[str, float | None]:
+    if trial.retrained is None:
+        return {}
+    return {
+        "retrained_accuracy": trial.retrained.accuracy,
+        "retrained_test_accuracy": trial.retrained.test_accuracy,
+    }
 
 
 def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
@@ -59,6 +71,15 @@ def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
         if not front or trial.objectives[0] > front[-1].objectives[0]:
             front.append(trial)
     return front
+
+
+def winners(trials: Sequence[Trial], count: int) -> list[Trial]:
+    """Whom to train in full: the Pareto front, the most accurate first; then, if it is shorter,
+    the most accurate of the others."""
+    front = pareto_front(trials)
+    others = [t for t in trials if t.score is not None and t not in front]
+    others.sort(key=lambda t: (-t.objectives[0], t.objectives[1], t.number))
+    return [*reversed(front), *others][:count]
 
 
 def most_accurate(trials: Sequence[Trial]) -> Trial | None:

@@ -103,10 +103,30 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retrained:
+    """What the full training of a network showed, of its condensed form.
+
+    Args:
+        accuracy: On the validation part, as the searched one; None if nothing was held out.
+        test_accuracy: On the test part, which no search has read.
+        recipe: Name of the recipe.
+        epochs: Passes over the training images.
+        folder: Where weights and exports are.
+    """
+
+    accuracy: float | None
+    test_accuracy: float
+    recipe: str
+    epochs: int
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trial:
     """One network and what became of it.
 
-    ``score`` is None until the training is complete, ``failure`` None unless it failed.
+    ``score`` is None until the training is complete, ``failure`` None unless it failed,
+    ``retrained`` None unless it was trained again with a full schedule.
     """
 
     number: int
@@ -115,6 +135,7 @@ class Trial:
     estimate: Estimate
     score: Score | None = None
     failure: str | None = None
+    retrained: Retrained | None = None
 
     @property
     def objectives(self) -> tuple[float, float]:

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from latency_models import DEFAULT_DEVICE
-from search import commands, exporting, importing
+from search import (
+    arguments,
+    commands,
+    exporting,
+    importing,
+    retraining,
+    running,
+    sweeping,
+    training,
+)
 from search_space import SPACES, UserError
 from search_space.cost import PAPER_COUNTERS
 from searchers import SEARCHERS
@@ -24,6 +33,7 @@ _EXPORTER = (
     " operations in a second (default %(default)s{})"
 )
 
+_DATA = "digits, cifar10, cifar100, imagenet:PATH, folder:PATH, npz:FILE"
 _WEIGHTS = ".safetensors of the network (default: the one in the folder NET, else {} ones)"
 _NETWORK = "zoo name, .yaml or .json file, or folder of `search run`, `import` or `export`"
 
@@ -69,9 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(function=function)
         return made
 
-    p = command("run", commands.run)
+    p = command("run", running.run)
     _add_space(p)
-    p.add_argument("--data", default="digits", help="digits, cifar10, cifar100, folder:PATH")
+    p.add_argument("--data", default="digits", help=_DATA)
     p.add_argument("--download", action="store_true", help="fetch cifar10 or cifar100")
     p.add_argument(
         "--searcher",
@@ -79,26 +89,33 @@ def _parser() -> argparse.ArgumentParser:
         help=f"{', '.join(SEARCHERS)} (default %(default)s)",
     )
     p.add_argument(
-        "--trials", type=int, help=f"networks to score (default {commands.DEFAULT_TRIALS})"
+        "--trials", type=int, help=f"networks to score (default {running.DEFAULT_TRIALS})"
     )
     p.add_argument(
         "--timeout",
         help="begin no training after this: 90s, 5m, 2h"
-        f" (default none; {commands.DEFAULT_TIMEOUT_S:.0f}s where --trials is not given)",
+        f" (default none; {running.DEFAULT_TIMEOUT_S:.0f}s where --trials is not given)",
     )
-    p.add_argument("--epochs", type=int, help="epochs of each short training")
-    p.add_argument("--batch-size", type=int, help="images per iteration")
-    p.add_argument("--learning-rate", type=float, help="at the start; falls as a cosine")
-    p.add_argument("--resolution", type=int, help="pixels of each short training")
+    arguments.add_recipe(p, "proxy")
+    p.add_argument(
+        "--resolution", type=int, default=32, help="pixels of each training (default %(default)s)"
+    )
+    p.add_argument("--retrain", type=int, metavar="K", help="then train K winners in full")
+    p.add_argument("--retrain-recipe", metavar="NAME", help="how (default: the space's paper)")
     p.add_argument("--out", type=Path, help="folder of the run (default runs/NAME)")
     p.add_argument("--storage", help="Optuna storage URL (default a SQLite file in the folder)")
     _add_json(p)
 
-    p = command("resume", commands.resume)
+    p = command("resume", running.resume)
     p.add_argument("run", type=Path, metavar="RUN", help="folder that `search run` wrote")
     p.add_argument("--trials", type=int, help="networks to score in all")
     p.add_argument("--timeout", help="begin no training after this: 90s, 5m, 2h")
     _add_json(p)
+
+    training.add_train(command("train", training.train))
+    retraining.add_retrain(command("retrain", retraining.retrain))
+    training.add_evaluate(command("evaluate", training.evaluate))
+    sweeping.add_sweep(command("sweep", sweeping.sweep))
 
     p = command("cost", commands.cost)
     p.add_argument("network", metavar="NET", help=_NETWORK)
@@ -195,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("search: interrupted before anything was begun", file=sys.stderr)
-        return commands.INTERRUPTED
+        return arguments.INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has seen enough; the interpreter must not flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

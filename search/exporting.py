@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.commands import find_network
-from search.importing import WEIGHTS
+from search.arguments import find_network, names, weights_file
 from search_space.errors import Mismatch, UnknownName, UserError
 
 if TYPE_CHECKING:
@@ -28,17 +27,6 @@ LOWERINGS = ("canonical", "dense", "onnxruntime", "torch", "ncnn")
 ARM_VARIABLE = "SEARCH_ARM"
 """Environment variable that names an emulated ARM userland."""
 SEED = 0
-
-
-def names(texts: Sequence[str]) -> list[str]:
-    """Names out of options that may be repeated and hold several separated by commas."""
-    return list(dict.fromkeys(n for text in texts for n in text.replace(" ", "").split(",") if n))
-
-
-def weights_file(network: str, named: Path | None) -> Path | None:
-    """The file that was named, else the one beside the network in its folder, if there is one."""
-    beside = Path(network) / WEIGHTS
-    return beside if named is None and beside.is_file() else named
 
 
 def _weights(spec: NetworkSpec, path: Path | None) -> tuple[Network, str]:

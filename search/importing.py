@@ -8,13 +8,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.arguments import ARCHITECTURE, WEIGHTS
 from search_space.errors import UserError
 
 if TYPE_CHECKING:
     from results.importers import Imported
 
-ARCHITECTURE = "architecture.yaml"
-WEIGHTS = "weights.safetensors"
 OVERRIDES = {
     "image_size": "pixels of the input",
     "stem_stride": "stride of the first convolution",

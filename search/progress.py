@@ -1,7 +1,8 @@
-"""What the command shows while a search runs."""
+"""What the command shows while a search or a training runs."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -16,11 +17,14 @@ from rich.progress import (
 )
 
 from results.tables import most_accurate
-from results.trial import Trial
+from results.trial import EpochRow, Trial
 from search.runner import RunConfig
 from search_space import format_count
 from search_space.budget import counted
+from search_space.modules import drops_at
 from trainers.data import DataSplits
+from trainers.schedules import condensing
+from trainers.training import Training
 
 
 class RunDisplay:
@@ -58,13 +62,13 @@ class RunDisplay:
         self._total = config.trials
         self._done = sum(t.state == "complete" for t in trials)
         self._best = most_accurate(trials)
-        space, train = config.space, config.train
+        space = config.space
         self._say(
             f"Space    {space.name}: {space.volume:.1e} combinations,"
             f" {space.image_size}x{space.image_size}, {space.classes} classes\n"
             f"Limits   {config.limits}, kept before any training\n"
-            f"Scored   after {counted(train.epochs, 'epoch')} at"
-            f" {train.resolution}x{train.resolution} on {len(data.train):,} images, condensed,"
+            f"Scored   after {counted(config.recipe.epochs_in_all, 'epoch')} at"
+            f" {config.resolution}x{config.resolution} on {len(data.train):,} images, condensed,"
             f" on {len(data.validation):,} others\n"
             f"Data     {data.note}"
         )
@@ -100,6 +104,83 @@ class RunDisplay:
     def _say(self, text: str) -> None:
         if not self.quiet:
             self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+class TrainDisplay:
+    """A live bar with what a training is doing, a line per epoch elsewhere; a context manager."""
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self.console = console
+        self.quiet = quiet
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=console,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._speed = ""
+        self._began = (0, 0.0)
+
+    def __enter__(self) -> TrainDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begun(self, training: Training) -> None:
+        recipe = training.recipe
+        held_out = len(training.validation) if training.validation else 0
+        self._say(
+            f"Training {training.spec}\n"
+            f"Recipe   {recipe.name}: {counted(recipe.epochs_in_all, 'epoch')} of"
+            f" {counted(training.steps_per_epoch, 'update')}, {recipe.batch_size} images each\n"
+            f"Images   {len(training.train_part):,} to train on, {held_out:,} to validate on"
+        )
+        if training.step:
+            self._say(f"Resumed  after update {training.step:,} of {training.steps:,}")
+        self._began = (training.step, time.monotonic())
+        self._task = self._progress.add_task(
+            "updates", total=training.steps, completed=training.step, state=""
+        )
+
+    def updated(self, training: Training) -> None:
+        if self._task is None or self._progress.disable:
+            return
+        done, seconds = training.step - self._began[0], time.monotonic() - self._began[1]
+        speed = done * training.recipe.batch_size / seconds
+        self._progress.update(
+            self._task, completed=training.step, state=f"{speed:,.0f} images/s, {stage(training)}"
+        )
+
+    def epoch(self, row: EpochRow) -> None:
+        validated = f", validation top-1 {row.val_top1:.1%}" if row.val_top1 is not None else ""
+        self._say(
+            f"epoch {row.epoch}: loss {row.train_loss:.4f}, top-1 {row.train_top1:.1%}{validated},"
+            f" {row.density:.0%} kept, {row.images_per_s:,.0f} images/s"
+        )
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def stage(training: Training) -> str:
+    """Where a training is in the schedule of its layer with the most drops (CondenseNet,
+    figure 3)."""
+    factors = [layer.factor for layer in training.network.learned_layers.values()]
+    stages = max(factors, default=1) - 1
+    if stages == 0:
+        return "nothing to condense"
+    done = drops_at(condensing(training.recipe, training.step / training.steps), stages + 1)
+    if done == stages:
+        return "optimising"
+    return f"condensing, stage {done + 1} of {stages}"
 
 
 def _brief(trial: Trial | None) -> str:

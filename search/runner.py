@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,9 +18,12 @@ from search_space import SearchSpace, SpecError, UserError
 from search_space.space import Choices
 from searchers import Admission, Searcher, SpaceExhausted, make_searcher
 from trainers.data import DataSplits, load_data
-from trainers.proxy import TrainConfig, TrainingFailed, proxy_spec, train_proxy
+from trainers.proxy import train_proxy
+from trainers.recipe import Recipe
+from trainers.recipes import RECIPES
+from trainers.training import TrainingFailed, training_spec
 
-SETTINGS_VERSION = 1
+SETTINGS_VERSION = 2
 MOST_FAILURES_IN_A_ROW = 5
 
 
@@ -28,7 +31,8 @@ MOST_FAILURES_IN_A_ROW = 5
 class RunConfig:
     """Everything that determines a search; written into its study, so that it can go on.
 
-    ``data_limit`` is the most training images read from a folder tree.
+    ``recipe`` is that of the short trainings, at ``resolution`` pixels; ``data_limit`` the most
+    training images read from a folder tree.
     """
 
     space: SearchSpace
@@ -37,7 +41,8 @@ class RunConfig:
     data: str
     trials: int
     seed: int = 0
-    train: TrainConfig = field(default_factory=TrainConfig)
+    recipe: Recipe = RECIPES["proxy"]
+    resolution: int = 32
     data_limit: int = 20_000
 
     def __post_init__(self) -> None:
@@ -45,10 +50,17 @@ class RunConfig:
             raise UserError(f"`trials` (={self.trials}) must be at least 1")
         if self.seed < 0:
             raise UserError(f"`seed` (={self.seed}) must be at least 0")
+        if self.resolution < 1:
+            raise UserError(f"`resolution` (={self.resolution}) must be at least 1")
 
     def to_settings(self) -> dict[str, Any]:
         """JSON values, the inverse of :meth:`from_settings`."""
-        return {"version": SETTINGS_VERSION, **asdict(self), "space": self.space.to_dict()}
+        return {
+            "version": SETTINGS_VERSION,
+            **asdict(self),
+            "space": self.space.to_dict(),
+            "recipe": self.recipe.to_dict(),
+        }
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> RunConfig:
@@ -62,7 +74,7 @@ class RunConfig:
             )
         values["space"] = SearchSpace.from_dict(values["space"])
         values["limits"] = Limits(**values["limits"])
-        values["train"] = TrainConfig(**values["train"])
+        values["recipe"] = Recipe.from_dict(values["recipe"])
         return cls(**values)
 
 
@@ -103,15 +115,14 @@ def prepare(config: RunConfig, *, download: bool = False) -> Ready:
         UserError: data or candidates cannot be used as configured.
     """
     inside = config.limits.feasible(config.space)
-    train = config.train
     data = load_data(
-        config.data, resolution=train.resolution, limit=config.data_limit, download=download
+        config.data, resolution=config.resolution, limit=config.data_limit, download=download
     )
     try:
-        proxy_spec(config.space.decode(inside), data, train.resolution)
+        training_spec(config.space.decode(inside), data.classes, config.resolution)
     except SpecError as error:
         raise UserError(
-            f"`resolution` (={train.resolution}) is too small to train this space at: {error}"
+            f"`resolution` (={config.resolution}) is too small to train this space at: {error}"
         ) from None
     return Ready(inside=inside, data=data)
 
@@ -202,7 +213,8 @@ class _Loop:
             score = train_proxy(
                 trial.proposal.spec,
                 self.data,
-                self.config.train,
+                self.config.recipe,
+                resolution=self.config.resolution,
                 seed=self._seed(trial.number),
                 on_step=self.display.trial_step,
             )

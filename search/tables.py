@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,14 @@ def interval(estimate: Estimate) -> str:
     return f"{estimate.latency_ms:.1f} [{low:.1f}, {high:.1f}]"
 
 
+def _retrained(trial: Trial) -> str:
+    """The validation accuracy after full training, else that of the test; empty without one."""
+    if trial.retrained is None:
+        return ""
+    held_out = trial.retrained.accuracy
+    return f"{trial.retrained.test_accuracy if held_out is None else held_out:.1%}"
+
+
 def summary(
     console: Console,
     config: RunConfig,
@@ -37,7 +46,9 @@ def summary(
     trials = outcome.trials
     front = pareto_front(trials)
     table = Table(title="Pareto front: proxy accuracy against predicted latency")
-    for name in ("network", "accuracy", "MACs", "params", f"ms on {config.limits.device}"):
+    full = any(trial.retrained for trial in front)
+    columns = ["network", "accuracy", *["retrained"] * full, "MACs", "params"]
+    for name in (*columns, f"ms on {config.limits.device}"):
         table.add_column(name, justify="left" if name == "network" else "right")
     for trial in reversed(front):
         assert trial.score is not None
@@ -45,6 +56,7 @@ def summary(
         table.add_row(
             f"{trial.number}: {trial.proposal.spec.id}",
             f"{trial.score.accuracy:.1%}",
+            *[_retrained(trial)] * full,
             format_count(e.macs),
             format_count(e.params),
             interval(e),
@@ -62,6 +74,40 @@ def summary(
         lines.append(f"Best architecture: {folder.best}")
     lines += ["Next:", *(f"  {command}" for command in next_commands(folder, config, bool(front)))]
     console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+
+
+def retrained_entry(folder: RunFolder, trial: Trial) -> dict[str, Any]:
+    """A winner for machines: what it was scored and what it reached."""
+    assert trial.score is not None
+    assert trial.retrained is not None
+    return {
+        "number": trial.number,
+        "architecture": trial.proposal.spec.id,
+        "searched_accuracy": trial.score.accuracy,
+        **asdict(trial.retrained),
+        "folder": str(folder.path / trial.retrained.folder),
+    }
+
+
+def retrained_table(console: Console, folder: RunFolder, trials: Sequence[Trial]) -> None:
+    """The winners, scored briefly and trained in full."""
+    table = Table(title="Trained in full: accuracy of the condensed networks")
+    for name in ("network", "searched", "retrained", "test", "epochs"):
+        table.add_column(name, justify="left" if name == "network" else "right")
+    for trial in trials:
+        assert trial.score is not None
+        assert trial.retrained is not None
+        full = trial.retrained
+        table.add_row(
+            f"{trial.number}: {trial.proposal.spec.id}",
+            f"{trial.score.accuracy:.1%}",
+            "" if full.accuracy is None else f"{full.accuracy:.1%}",
+            f"{full.test_accuracy:.1%}",
+            str(full.epochs),
+        )
+    console.print(table)
+    lines = [f"  {folder.path / t.retrained.folder}" for t in trials if t.retrained]
+    console.print("Written:", *lines, sep="\n", highlight=False, soft_wrap=True, markup=False)
 
 
 def next_commands(folder: RunFolder, config: RunConfig, found: bool) -> list[str]:
@@ -84,6 +130,7 @@ def run_json(
             "architecture": trial.proposal.spec.id,
             **asdict(trial.score),
             **asdict(trial.estimate),
+            "retrained": trial.retrained and asdict(trial.retrained),
         }
 
     best = most_accurate(trials)

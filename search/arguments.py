@@ -1,0 +1,188 @@
+"""What several commands read from the command line, and how they print."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from search_space.budget import parse_count
+from search_space.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from search.limits import Limits
+    from search_space import NetworkSpec, SearchSpace
+    from trainers.recipe import Recipe
+
+# As in results.formats, which loads torch; a test holds them equal.
+ARCHITECTURE = "architecture.yaml"
+WEIGHTS = "weights.safetensors"
+INTERRUPTED = 4
+_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_seconds(text: str, what: str, default_unit: str) -> float:
+    """Seconds from ``25ms``, ``90s``, ``5m``, ``2h``, or a bare number of the default unit.
+
+    Raises:
+        UserError: it is no such time, or not above 0.
+    """
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*(ms|s|m|h)?", text.strip())
+    value = float(match[1]) * _SECONDS[match[2] or default_unit] if match else 0.0
+    if not value > 0:
+        raise UserError(f"{what} {text!r} must be a time above 0, such as 25ms, 90s, 5m or 2h")
+    return value
+
+
+OVERRIDES = {"epochs": "epochs", "batch_size": "batch_size", "lr": "learning_rate"}
+"""Options of their own, and the settings of a recipe that they replace."""
+
+
+def out() -> Console:
+    from rich.console import Console
+
+    # Tables keep their columns where the output is a file or a pipe.
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+def print_json(data: Any) -> None:
+    print(json.dumps(data, indent=2))
+
+
+def limits(args: argparse.Namespace) -> Limits:
+    from latency_models import device
+    from search.limits import Limits
+
+    device(args.device)
+    return Limits(
+        macs=parse_count(args.budget, "--budget") if args.budget is not None else None,
+        latency_ms=None
+        if args.latency is None
+        else 1e3 * parse_seconds(args.latency, "--latency", "ms"),
+        device=args.device,
+    )
+
+
+def space(args: argparse.Namespace) -> SearchSpace:
+    from search_space import space as find
+
+    chosen = find(args.space)
+    return chosen.replace(classes=args.classes) if args.classes is not None else chosen
+
+
+def find_network(name: str) -> NetworkSpec:
+    """A network by its name in the zoo, by a ``.yaml`` or ``.json`` file, or by a folder: of a
+    run, or one that ``search import`` or ``search export`` wrote.
+
+    Raises:
+        UserError: none of these; the message names networks that are called alike.
+    """
+    from search_space import ZOO, NetworkSpec, zoo
+
+    if name in ZOO:
+        return ZOO[name]
+    path = Path(name)
+    if path.is_dir():
+        from results.folder import POINTER, RunFolder
+
+        described = path / ARCHITECTURE
+        if not (path / POINTER).is_file():
+            if not described.is_file():
+                raise UserError(
+                    f"{path} holds no run and no {ARCHITECTURE}; name a folder that `search run`,"
+                    " `search import` or `search export` wrote"
+                )
+            return NetworkSpec.load(described)
+        best = RunFolder.open(path).best
+        if not best.is_file():
+            raise UserError(f"{best} was looked for and does not exist: the run has no best yet")
+        return NetworkSpec.load(best)
+    if path.suffix in (".yaml", ".yml", ".json"):
+        return NetworkSpec.load(path)
+    if path.exists():
+        raise UserError(f"{path} is not a .yaml or .json file; name one that describes a network")
+    return zoo(name)
+
+
+def absolute_data(name: str) -> str:
+    """A data set's name that means the same from every folder."""
+    kind, colon, path = name.partition(":")
+    return f"{kind}:{Path(path).resolve()}" if colon and path else name
+
+
+def new_folder(name: str) -> Path:
+    """The first of ``runs/NAME-1``, ``runs/NAME-2``... that does not exist."""
+    taken = (Path("runs") / f"{name}-{i}" for i in range(1, 10_000))
+    return next(path for path in taken if not path.exists())
+
+
+def names(texts: Sequence[str]) -> list[str]:
+    """Names out of options that may be repeated and hold several separated by commas."""
+    return list(dict.fromkeys(n for text in texts for n in text.replace(" ", "").split(",") if n))
+
+
+def weights_file(network: str, named: Path | None) -> Path | None:
+    """The file that was named, else the one beside the network in its folder, if there is one."""
+    beside = Path(network) / WEIGHTS
+    return beside if named is None and beside.is_file() else named
+
+
+# --- Recipes -----------------------------------------------------------------------------------
+
+
+def add_recipe(parser: argparse.ArgumentParser, default: str = "the paper's") -> None:
+    """The options that choose a recipe and change it."""
+    parser.add_argument(
+        "--recipe", metavar="NAME", help=f"recipe, or .yaml file of one (default: {default})"
+    )
+    parser.add_argument("--epochs", type=int, help="passes over the training images")
+    parser.add_argument("--batch-size", type=int, help="images per update, over all processes")
+    parser.add_argument("--lr", "--learning-rate", type=float, help="highest learning rate")
+    parser.add_argument("--precision", choices=("32", "bf16"), help="of activations")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SETTING=VALUE",
+        help="any other setting of the recipe, such as weight_decay=4e-5; may be repeated",
+    )
+
+
+def chosen_recipe(args: argparse.Namespace, default: Recipe) -> Recipe:
+    """The recipe that was named, else the default, with what the options change.
+
+    Raises:
+        UserError: a value or a setting is none.
+    """
+    from trainers.recipe import Recipe
+    from trainers.recipes import recipe
+
+    base = recipe(args.recipe) if args.recipe is not None else default
+    changes: dict[str, Any] = {
+        setting: getattr(args, option)
+        for option, setting in (*OVERRIDES.items(), ("precision", "precision"))
+        if getattr(args, option) is not None
+    }
+    for text in args.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text!r} must be SETTING=VALUE, such as weight_decay=4e-5")
+        changes[name.strip()] = plain_value(value)
+    Recipe.from_dict({**base.to_dict(), **changes}, "--set")
+    return base.replace(**changes) if changes else base
+
+
+def plain_value(text: str) -> Any:
+    """A number, a truth value, a list or a word; 4e-5 is a number, which YAML denies."""
+    try:
+        return float(text) if not text.strip().lstrip("-").isdigit() else int(text)
+    except ValueError:
+        return yaml.safe_load(text)

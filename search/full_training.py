@@ -1,0 +1,362 @@
+"""From a network and a data set to a folder with what the whole training leaves.
+
+::
+
+    recipe.yaml              how it was trained, everything resolved
+    metrics.csv, steps.csv   its epochs; its updates
+    curve.png                learning rate and loss, the drops marked
+    tensorboard/             the same for TensorBoard
+    checkpoint.pt            only while it is not complete
+    architecture.yaml, weights.safetensors, model.*, verification.json, card.md
+                             the condensed network, exported and verified
+    result.json              what it is worth; written last
+
+A folder with ``result.json`` is complete; one with ``checkpoint.pt`` can be taken up again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+from results.curve import draw_curve
+from results.metrics import write_rows
+from results.trackers import TRACKERS, Tracker
+from torch import Tensor
+from trainers.augment import AUGMENTATIONS
+from trainers.order import in_order
+
+from results.export import check_formats, export_into
+from results.folder import write_atomically
+from results.formats import ARCHITECTURE, ExportOptions
+from results.trial import EpochRow, Measured, StepRow
+from search_space import NetworkSpec, cost
+from search_space.budget import counted
+from search_space.errors import UnknownName, UserError
+from search_space.network import Network, check_conversion
+from trainers.data import DataSplits, Part, load_data
+from trainers.evaluate import evaluate
+from trainers.fit import fit
+from trainers.machine import machine
+from trainers.recipe import Recipe
+from trainers.training import Training, TrainingFailed, training_spec
+
+CHECKPOINT = "checkpoint.pt"
+RESULT = "result.json"
+RECIPE = "recipe.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullTraining:
+    """Everything about one training.
+
+    Args:
+        network: What people call the network.
+        spec: The network as described; its classes become those of the data.
+        data: Name of the data set.
+        recipe: How.
+        seed: Determines everything random.
+        resolution: Pixels to train at; None for the network's own.
+        validation: Share of the training images held out; None for the data set's rule, 0 for
+            none, where all of them are trained on.
+        devices: See :func:`trainers.machine.machine`.
+        accumulate: Shards of a batch that each process runs one after the other.
+        workers: Processes that decode images.
+        recompute: Whether to compute twice what does not fit into memory.
+        formats: Files to export besides the weights.
+        trackers: Keys of :data:`results.trackers.TRACKERS`.
+        download: Whether a data set may be fetched from its site.
+    """
+
+    network: str
+    spec: NetworkSpec
+    data: str
+    recipe: Recipe
+    seed: int = 0
+    resolution: int | None = None
+    validation: float | None = None
+    devices: str = "auto"
+    accumulate: int = 1
+    workers: int = 0
+    recompute: bool = False
+    formats: tuple[str, ...] = ()
+    trackers: tuple[str, ...] = ("tensorboard",)
+    download: bool = False
+
+    def check(self) -> None:
+        """Raises UserError where something named here does not exist."""
+        check_formats(self.formats, ExportOptions())
+        for name in self.trackers:
+            if name not in TRACKERS:
+                raise UnknownName("tracker", name, TRACKERS)
+        if self.recipe.augment not in AUGMENTATIONS:
+            raise UnknownName("augmentation", self.recipe.augment, AUGMENTATIONS)
+        for name, least in (("seed", 0), ("accumulate", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"`{name}` (={getattr(self, name)}) must be at least {least}")
+
+    def settings(self, training: Training, data: DataSplits) -> dict[str, Any]:
+        """What must be the same when the training is taken up again."""
+        return {
+            "network": training.spec.id,
+            "data": data.fingerprint,
+            "validation": self.validation,
+            "seed": self.seed,
+            "shards": training.shards,
+            **self.recipe.to_dict(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a trained and condensed network is worth.
+
+    ``validation`` is None where no images were held out. ``wall_s`` are the seconds of all updates.
+    """
+
+    network: str
+    id: str
+    data: str
+    recipe: str
+    epochs: int
+    seed: int
+    macs: int
+    params: int
+    validation: Measured | None
+    test: Measured
+    wall_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, numbers and strings, the inverse of :meth:`from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Result:
+        """What was written down."""
+        held_out = data["validation"]
+        return cls(
+            **{
+                **data,
+                "validation": held_out and Measured(**held_out),
+                "test": Measured(**data["test"]),
+            }
+        )
+
+
+class Busy(UserError):
+    """Another process is training in the folder."""
+
+
+class TrainingDisplay(Protocol):
+    """Who is told, in the first process, how a training goes."""
+
+    def begun(self, training: Training) -> None:
+        """It starts, or goes on."""
+
+    def updated(self, training: Training) -> None:
+        """An update is done."""
+
+    def epoch(self, row: EpochRow) -> None:
+        """An epoch is complete."""
+
+
+def read_result(out: Path) -> Result | None:
+    """The result in a folder; None where the training is not complete."""
+    path = out / RESULT
+    if not path.is_file():
+        return None
+    return Result.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def train(
+    config: FullTraining, out: Path, display: TrainingDisplay, *, resume: bool = False
+) -> Result:
+    """Trains, condenses, verifies, evaluates and writes everything down.
+
+    Args:
+        config: What and how.
+        out: The folder; made if it does not exist.
+        display: Who watches.
+        resume: Whether to go on where ``out`` holds an unfinished training, or to return what it
+            holds if that is complete. Without it ``out`` must not hold a training.
+
+    Raises:
+        UserError: something of the configuration cannot be used, or ``out`` is taken.
+        Mismatch: the condensed form computes something else.
+        trainers.fit.Interrupted: asked to stop; go on with ``resume``.
+    """
+    config.check()
+    if not resume:
+        _must_be_new(out)
+    elif (done := read_result(out)) is not None:
+        _must_be_the_same(config, done, out)
+        return done
+    fabric = machine(config.devices, config.recipe.precision)
+    with _kept(out, fabric.global_rank == 0):
+        resolution = config.resolution or config.spec.image_size
+        data = load_data(
+            config.data,
+            resolution=resolution,
+            limit=None,
+            download=config.download,
+            validation=config.validation,
+        )
+        spec = training_spec(
+            config.spec, data.classes, resolution, config.recipe.condense_classifier
+        )
+        training = Training(
+            spec,
+            data,
+            config.recipe,
+            seed=config.seed,
+            fabric=fabric,
+            accumulate=config.accumulate,
+            workers=config.workers,
+            recompute=config.recompute,
+        )
+        settings = config.settings(training, data)
+        watcher = _Files(out, config, display)
+        try:
+            network = fit(training, out / CHECKPOINT, settings, watcher)
+        except TrainingFailed as failure:
+            raise UserError(f"{failure}; lower --lr or look at the data") from None
+        finally:
+            watcher.close()
+        if fabric.global_rank == 0:
+            _write_end(network, training, data, config, out)
+        fabric.barrier()
+    result = read_result(out)
+    assert result is not None
+    return result
+
+
+def _must_be_new(out: Path) -> None:
+    for name, what in ((RESULT, "a complete"), (CHECKPOINT, "an unfinished")):
+        if (out / name).exists():
+            raise UserError(
+                f"{out} holds {what} training already; add --resume to go on with it, or choose"
+                " another --out"
+            )
+
+
+def _must_be_the_same(config: FullTraining, done: Result, out: Path) -> None:
+    """Raises UserError where a complete training was another one than is asked for."""
+    written = yaml.safe_load((out / RECIPE).read_text(encoding="utf-8"))
+    asked = config.recipe.to_dict()
+    pairs = {name: (written.get(name), value) for name, value in asked.items()}
+    resolution = config.resolution or config.spec.image_size
+    spec = NetworkSpec.load(out / ARCHITECTURE)
+    mine = training_spec(config.spec, spec.classes, resolution, config.recipe.condense_classifier)
+    pairs |= {"seed": (done.seed, config.seed), "network": (done.id, mine.id)}
+    for name, (then, now) in pairs.items():
+        if then != now:
+            raise UserError(
+                f"{out} is complete, with `{name}` {then!r}, not {now!r}; choose another --out"
+            )
+
+
+@contextmanager
+def _kept(out: Path, first: bool) -> Iterator[None]:
+    """The folder, kept from other commands by the first process of this one."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"the folder {out} cannot be written: {error}") from None
+    with file:
+        if first:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Busy(f"another process is training in {out}; wait for it") from None
+        yield
+
+
+class _Files:
+    """A watcher that keeps the folder's tables and the trackers up to date."""
+
+    def __init__(self, out: Path, config: FullTraining, display: TrainingDisplay) -> None:
+        self.out = out
+        self.config = config
+        self.display = display
+        self.trackers: list[Tracker] = []
+
+    def begun(self, training: Training) -> None:
+        recipe = self.config.recipe
+        words = (
+            f"# {self.config.network} on {self.config.data}, seed {self.config.seed},"
+            f" {counted(training.shards, 'shard')} a batch\n"
+        )
+        text = yaml.safe_dump(recipe.to_dict(), sort_keys=False)
+        write_atomically(self.out / RECIPE, words + text)
+        settings = {**recipe.to_dict(), "network": training.spec.id, "data": self.config.data}
+        for name in self.config.trackers:
+            tracker = TRACKERS[name](self.out, self.config.network, settings, training.step)
+            self.trackers.append(tracker)
+        self.display.begun(training)
+
+    def updated(self, training: Training) -> None:
+        self.display.updated(training)
+
+    def step(self, row: StepRow) -> None:
+        for tracker in self.trackers:
+            tracker.step(row)
+
+    def epoch(self, row: EpochRow, training: Training) -> None:
+        write_rows(self.out / "metrics.csv", training.epoch_rows)
+        for tracker in self.trackers:
+            tracker.epoch(row)
+        self.display.epoch(row)
+
+    def close(self) -> None:
+        for tracker in self.trackers:
+            tracker.close()
+
+
+def _write_end(
+    network: Network, training: Training, data: DataSplits, config: FullTraining, out: Path
+) -> None:
+    """Verifies, evaluates and writes; the checkpoint goes when nothing needs it any more."""
+    recipe = config.recipe
+    write_rows(out / "metrics.csv", training.epoch_rows)
+    write_rows(out / "steps.csv", training.step_rows)
+    title = f"{config.network} on {config.data}, {recipe.name}"
+    draw_curve(training.step_rows, out / "curve.png", epochs=recipe.epochs_in_all, title=title)
+    words = f"trained on {config.data} by the recipe {recipe.name}, seed {config.seed}"
+    export_into(network, out, config.formats, weights=words, trained=True)
+    condensed = network.to_inference()
+    sample = data.validation or data.train
+    images, _ = next(sample.load(in_order(len(sample), recipe.batch_size)))
+    check_conversion(network, condensed, images)
+    device = training.fabric.device
+    condensed.to(device)
+
+    def worth(part: Part) -> Measured:
+        def logits_of(images: Tensor) -> Tensor:
+            return condensed(images.to(device))  # type: ignore[no-any-return]
+
+        return evaluate(logits_of, part.to(device), recipe.batch_size, workers=config.workers)
+
+    price = cost(training.spec)
+
+    result = Result(
+        network=config.network,
+        id=training.spec.id,
+        data=config.data,
+        recipe=recipe.name,
+        epochs=recipe.epochs_in_all,
+        seed=config.seed,
+        macs=price.macs,
+        params=price.params,
+        validation=worth(data.validation) if data.validation else None,
+        test=worth(data.load_test()),
+        wall_s=round(sum(row.wall_s for row in training.epoch_rows), 3),
+    )
+    write_atomically(out / RESULT, json.dumps(result.to_dict(), indent=2) + "\n")
+    (out / CHECKPOINT).unlink(missing_ok=True)

@@ -1,0 +1,168 @@
+"""The winners of a study trained in full: the command ``retrain``, and what ``run`` does after it.
+
+Each winner's folder is ``RUN/retrained/TRIAL-RECIPE-SEED``; what it reached is written into the
+study.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search import arguments
+from search.arguments import INTERRUPTED, add_recipe, chosen_recipe
+from search.training import add_machine, full_training, is_first_process, train_watched
+from search_space.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from results.folder import RunFolder
+    from results.study import Study
+    from results.trial import Retrained, Trial
+    from search.full_training import FullTraining, Result
+    from search.runner import RunConfig
+    from trainers.recipe import Recipe
+
+RETRAINED = "retrained"
+EXPORTED = "torchscript"
+"""What winners are exported to unless told otherwise; it needs no further library."""
+
+
+def add_retrain(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``search retrain``."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder that `search run` wrote")
+    parser.add_argument(
+        "--top", type=int, default=1, metavar="K", help="winners to train (default %(default)s)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where winners were begun or are complete"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    add_recipe(parser)
+    add_machine(parser)
+    parser.set_defaults(format=[EXPORTED])
+    parser.add_argument("--json", action="store_true", help="print JSON for machines")
+
+
+def retrain(args: argparse.Namespace) -> int:
+    """Trains the winners of a study with the full schedule of their space's paper."""
+    from results.folder import RunFolder
+    from results.study import quiet_optuna
+    from search.runner import RunConfig
+
+    quiet_optuna()
+    if args.top < 1:
+        raise UserError(f"--top {args.top} must be at least 1")
+    folder = RunFolder.open(args.run)
+    study = folder.study()
+    config = RunConfig.from_settings(study.settings)
+    recipe = chosen_recipe(args, default_recipe(config))
+    args.resolution = args.resolution or default_resolution(config)
+
+    def training(trial: Trial) -> FullTraining:
+        name = f"trial {trial.number} of {study.name}"
+        return full_training(args, name, trial.proposal.spec, recipe, config.data)
+
+    done = retrain_winners(folder, study, args.top, training, args)
+    if done is None:
+        return INTERRUPTED
+    _show(folder, done, args.json)
+    return 0
+
+
+def default_recipe(config: RunConfig) -> Recipe:
+    """The paper's of the run's space; for the digits, which are a demonstration, a quick one."""
+    from trainers.recipes import CIFAR_PIXELS, RECIPES
+
+    if config.data == "digits":
+        return RECIPES["quick"]
+    # The spaces are CondenseNetV2's, and what is near it.
+    small = config.space.image_size <= CIFAR_PIXELS
+    return RECIPES["condensenetv2-cifar" if small else "condensenetv2-imagenet"]
+
+
+def default_resolution(config: RunConfig) -> int:
+    """The space's, but for the digits, of 8 x 8 pixels, that of the search's short trainings."""
+    return config.resolution if config.data == "digits" else config.space.image_size
+
+
+def retrain_run(
+    folder: RunFolder, study: Study, config: RunConfig, args: argparse.Namespace
+) -> int:
+    """What ``search run --retrain K`` does at its end."""
+    from search.full_training import FullTraining
+    from trainers.recipes import recipe
+
+    chosen = recipe(args.retrain_recipe) if args.retrain_recipe else default_recipe(config)
+
+    def training(trial: Trial) -> FullTraining:
+        return FullTraining(
+            network=f"trial {trial.number} of {study.name}",
+            spec=trial.proposal.spec,
+            data=config.data,
+            recipe=chosen,
+            seed=config.seed,
+            resolution=default_resolution(config),
+            formats=(EXPORTED,),
+        )
+
+    args.resume = True
+    done = retrain_winners(folder, study, args.retrain, training, args)
+    return INTERRUPTED if done is None else 0
+
+
+def retrain_winners(
+    folder: RunFolder,
+    study: Study,
+    top: int,
+    training: Callable[[Trial], FullTraining],
+    args: argparse.Namespace,
+) -> list[Trial] | None:
+    """Trains the winners one after the other and writes what they reached into the study.
+
+    Returns:
+        Their trials; None where it was interrupted.
+
+    Raises:
+        UserError: the study has no complete trial, or a training cannot be done.
+    """
+    from results.tables import winners
+
+    chosen = winners(study.trials(), top)
+    if not chosen:
+        raise UserError(f"{folder.path} has no scored network yet; search first")
+    done: list[Trial] = []
+    for trial in chosen:
+        config = training(trial)
+        name = f"{trial.number}-{config.recipe.name}-{config.seed}"
+        again = f"search retrain {folder.path} --top {top} --resume, with the same options"
+        result = train_watched(config, folder.path / RETRAINED / name, args, again)
+        if result is None:
+            return None
+        if is_first_process():
+            done.append(study.record_retrained(trial.number, _retrained(result, name)))
+            folder.write_results(study.trials())
+    return done
+
+
+def _retrained(result: Result, name: str) -> Retrained:
+    from results.trial import Retrained
+
+    return Retrained(
+        accuracy=result.validation and result.validation.top1,
+        test_accuracy=result.test.top1,
+        recipe=result.recipe,
+        epochs=result.epochs,
+        folder=f"{RETRAINED}/{name}",
+    )
+
+
+def _show(folder: RunFolder, done: Sequence[Trial], as_json: bool) -> None:
+    from search.tables import retrained_entry, retrained_table
+
+    if as_json:
+        arguments.print_json([retrained_entry(folder, trial) for trial in done])
+    elif done:
+        retrained_table(arguments.out(), folder, done)

@@ -1,0 +1,117 @@
+"""The commands ``run`` and ``resume``: from parsed arguments to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from typing import TYPE_CHECKING
+
+from search import arguments
+from search.arguments import INTERRUPTED, absolute_data, new_folder, parse_seconds
+from search_space.budget import format_count
+from search_space.errors import UnknownName
+
+if TYPE_CHECKING:
+    from results.folder import RunFolder
+    from results.study import Study
+    from search.runner import Ready, RunConfig
+
+DEFAULT_TRIALS = 16
+DEFAULT_TIMEOUT_S = 240.0
+"""Without --trials and --timeout no training begins after this: a first look, not a search."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Searches a space and writes down the best architecture."""
+    from results.folder import RunFolder
+    from results.study import Study, absolute_url, quiet_optuna
+    from search.runner import RunConfig, prepare
+    from searchers import SEARCHERS
+    from trainers.data import DATASETS
+    from trainers.recipes import RECIPES
+
+    quiet_optuna()
+    if args.searcher not in SEARCHERS:
+        raise UnknownName("searcher", args.searcher, SEARCHERS)
+    if args.data.partition(":")[0] not in DATASETS:
+        raise UnknownName("data set", args.data.partition(":")[0], DATASETS)
+    config = RunConfig(
+        space=arguments.space(args),
+        limits=arguments.limits(args),
+        searcher=args.searcher,
+        data=absolute_data(args.data),
+        trials=DEFAULT_TRIALS if args.trials is None else args.trials,
+        seed=args.seed,
+        recipe=arguments.chosen_recipe(args, RECIPES["proxy"]),
+        resolution=args.resolution,
+    )
+    timeout_s = _timeout(args)
+    path = args.out or new_folder(_folder_name(config))
+    RunFolder.must_be_new(path)
+    storage = absolute_url(args.storage) if args.storage is not None else None
+    if storage:
+        Study.must_be_new(storage, path.resolve().name)
+    ready = prepare(config, download=args.download)
+    folder = RunFolder.create(path, storage, config.to_settings())
+    return _run(config, ready, folder, folder.study(), timeout_s, args)
+
+
+def _timeout(args: argparse.Namespace) -> float | None:
+    if args.timeout is not None:
+        return parse_seconds(args.timeout, "--timeout", "s")
+    return DEFAULT_TIMEOUT_S if args.trials is None else None
+
+
+def _folder_name(config: RunConfig) -> str:
+    limit = format_count(config.limits.macs) if config.limits.macs else "unlimited"
+    return f"{config.space.name}-{limit}".replace(".00", "")
+
+
+def resume(args: argparse.Namespace) -> int:
+    """Goes on with a run where it was left, or beyond."""
+    from results.folder import RunFolder
+    from results.study import quiet_optuna
+    from search.runner import RunConfig, prepare
+
+    quiet_optuna()
+    folder = RunFolder.open(args.run)
+    study = folder.study()
+    config = RunConfig.from_settings(study.settings)
+    if args.trials is not None:
+        config = dataclasses.replace(config, trials=args.trials)
+        study.replace_settings(config.to_settings())
+    timeout_s = parse_seconds(args.timeout, "--timeout", "s") if args.timeout is not None else None
+    return _run(config, prepare(config), folder, study, timeout_s, args)
+
+
+def _run(
+    config: RunConfig,
+    ready: Ready,
+    folder: RunFolder,
+    study: Study,
+    timeout_s: float | None,
+    args: argparse.Namespace,
+) -> int:
+    from rich.console import Console
+
+    from search import runner, tables
+    from search.progress import RunDisplay
+
+    try:
+        with folder.locked(), RunDisplay(Console(stderr=True), quiet=args.json) as watch:
+            outcome = runner.run(config, ready, folder, study, watch, timeout_s=timeout_s)
+    except KeyboardInterrupt:
+        print(f"interrupted; go on with: search resume {folder.path}", file=sys.stderr)
+        return INTERRUPTED
+    code = 0
+    if getattr(args, "retrain", None):
+        from search.retraining import retrain_run
+
+        code = retrain_run(folder, study, config, args)
+        outcome = dataclasses.replace(outcome, trials=tuple(study.trials()))
+    if args.json:
+        arguments.print_json(tables.run_json(folder, study.name, outcome, study.rejected))
+    else:
+        tables.summary(arguments.out(), config, folder, outcome, study.rejected)
+    return code

@@ -1,0 +1,208 @@
+"""The command ``sweep``: the same training of networks that differ in one choice, with seeds.
+
+Each training has a folder ``OUT/NETWORK/VARIATION/seed-N`` as ``search train`` leaves it. The same
+command goes on where it was left; started several times at once, the processes share the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search import arguments
+from search.arguments import (
+    INTERRUPTED,
+    absolute_data,
+    add_recipe,
+    chosen_recipe,
+    find_network,
+    new_folder,
+    plain_value,
+)
+from search.training import add_machine, full_training, is_first_process, train_watched
+from search_space.errors import SpecError, UnknownName, UserError
+
+if TYPE_CHECKING:
+    from results.sweep import SweepRow
+
+    from search.full_training import FullTraining, Result
+    from search_space import NetworkSpec
+    from trainers.recipe import Recipe
+
+Choice = tuple[str, str]
+"""What is varied, and its value as text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One training of a sweep and where it is kept."""
+
+    choices: tuple[Choice, ...]
+    training: FullTraining
+    folder: Path
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``search sweep``."""
+    from search_space.variations import SHORT, VARIATIONS
+
+    parser.add_argument(
+        "networks", nargs="+", metavar="NET", help="zoo name, .yaml or .json file, or folder"
+    )
+    known = ", ".join([*VARIATIONS, *SHORT])
+    parser.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE,VALUE",
+        help=f"{known}, or a setting of the recipe such as pruning; every combination is trained"
+        " where it is repeated, and the first is what is drawn along a line",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="of each (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="the first (default %(default)s)")
+    parser.add_argument("--data", default="digits", help="data set (default %(default)s)")
+    parser.add_argument("--out", type=Path, help="folder to fill or go on with (default runs/...)")
+    add_recipe(parser)
+    add_machine(parser)
+    parser.add_argument("--resume", action="store_true", help="need not be said: it always does")
+    parser.add_argument("--json", action="store_true", help="print JSON for machines")
+
+
+def sweep(args: argparse.Namespace) -> int:
+    """Trains variations of networks with several seeds; writes a table and draws the errors."""
+    from search.full_training import Busy
+
+    if args.seeds < 1:
+        raise UserError(f"--seeds {args.seeds} must be at least 1")
+    out = args.out or new_folder(f"sweep-{Path(args.networks[0]).stem}")
+    plans = planned(args, out)
+    args.resume = True
+    again = f"the same command with --out {out}"
+    for i, plan in enumerate(plans, start=1):
+        if not args.json and is_first_process():
+            print(f"[{i}/{len(plans)}] {plan.folder}", file=sys.stderr, flush=True)
+        try:
+            result = train_watched(plan.training, plan.folder, args, again)
+        except Busy:
+            continue
+        if result is None:
+            return INTERRUPTED
+    if is_first_process():
+        _write_and_show(plans, out, args)
+    return 0
+
+
+# --- What is trained ---------------------------------------------------------------------------
+
+
+def planned(args: argparse.Namespace, out: Path) -> list[Planned]:
+    """All trainings, seeds last, so that every variation is seen early.
+
+    Raises:
+        UserError: a variation is not known, or one of the networks cannot exist.
+    """
+    from trainers.recipes import paper_recipe
+
+    axes = [_axis(text) for text in args.vary]
+    data = absolute_data(args.data)
+    plans: list[Planned] = []
+    for seed in range(args.seed, args.seed + args.seeds):
+        for name in args.networks:
+            spec = find_network(name)
+            base = chosen_recipe(args, paper_recipe(spec))
+            for choices in product(*axes):
+                changed, recipe = _changed(spec, base, choices)
+                label = Path(name).stem
+                words = ",".join(f"{key}={value}" for key, value in choices) or "as-it-is"
+                plans.append(
+                    Planned(
+                        choices=choices,
+                        training=full_training(args, label, changed, recipe, data, seed=seed),
+                        folder=out / label / words / f"seed-{seed}",
+                    )
+                )
+    return plans
+
+
+def _axis(text: str) -> list[Choice]:
+    name, equals, values = text.partition("=")
+    chosen = arguments.names([values])
+    if not equals or not chosen:
+        raise UserError(f"--vary {text!r} must be NAME=VALUE,VALUE, such as groups=1,2,4,8")
+    return [(name.strip(), value) for value in chosen]
+
+
+def _changed(
+    spec: NetworkSpec, recipe: Recipe, choices: Sequence[Choice]
+) -> tuple[NetworkSpec, Recipe]:
+    """Network and recipe with every choice made; a name is of the one or of the other."""
+    from dataclasses import fields
+
+    from search_space.variations import SHORT, VARIATIONS, vary
+
+    settings = [field.name for field in fields(recipe)]
+    for name, value in choices:
+        if name in settings:
+            recipe = recipe.replace(**{name: plain_value(value)})
+        elif name in VARIATIONS or name in SHORT:
+            try:
+                spec = vary(spec, name, value)
+            except SpecError as error:
+                raise UserError(f"--vary {name}={value} makes no network: {error}") from None
+        else:
+            raise UnknownName("variation", name, [*VARIATIONS, *SHORT, *settings])
+    return spec, recipe
+
+
+# --- What came of it ---------------------------------------------------------------------------
+
+
+def _write_and_show(plans: Sequence[Planned], out: Path, args: argparse.Namespace) -> None:
+    from results.sweep import summary_markdown, write_sweep
+    from results.sweep_figure import draw_sweep
+
+    from search.full_training import read_result
+
+    results = [(plan, read_result(plan.folder)) for plan in plans]
+    rows = [_row(plan, result) for plan, result in results if result is not None]
+    if rows:
+        write_sweep(rows, out)
+        for x in ("macs", "params"):
+            draw_sweep(rows, out / f"error-{x}.png", x=x)  # type: ignore[arg-type]
+    missing = len(plans) - len(rows)
+    if args.json:
+        arguments.print_json({"out": str(out), "complete": len(rows), "missing": missing})
+        return
+    if rows:
+        print(summary_markdown(rows))
+    if missing:
+        print(f"{missing} trainings are with other processes; the last one writes the whole table")
+    print(f"Written: {out} (sweep.csv, summary.csv, error-macs.png, error-params.png)")
+
+
+def _row(plan: Planned, result: Result) -> SweepRow:
+    """The training's line: judged on the images held out, or on the test's if there are none."""
+    from results.sweep import SweepRow
+
+    judged = result.validation or result.test
+    (name, value), *others = plan.choices or (("as it is", ""),)
+    line = ", ".join([name, *(f"{key} {text}" for key, text in others)])
+    return SweepRow(
+        network=result.network,
+        variation=line,
+        value=value,
+        seed=result.seed,
+        macs=result.macs,
+        params=result.params,
+        top1=judged.top1,
+        top5=judged.top5,
+        loss=judged.loss,
+        epochs=result.epochs,
+        wall_s=result.wall_s,
+        split="validation" if result.validation else "test",
+    )

@@ -1,0 +1,96 @@
+"""Taking a training up where it was left: its file, and the signal to leave it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from search_space.errors import UserError
+from trainers.training import Training
+
+VERSION = 1
+
+
+def save_checkpoint(training: Training, path: Path, settings: Mapping[str, Any]) -> None:
+    """Replaces the file in one step: a killed process leaves the old or the new one.
+
+    Args:
+        training: Between two updates.
+        path: The file.
+        settings: Plain values that must be the same when the training is taken up again.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(
+                {"version": VERSION, "settings": dict(settings), "state": training.state()}, file
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The state for :meth:`Training.load_state`; no code of the file is run.
+
+    Raises:
+        UserError: the file cannot be read, or was written with other settings; the message names
+            the first that differs.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"the checkpoint {path} cannot be read: {reason}") from None
+    if not isinstance(content, dict) or content.get("version") != VERSION:
+        raise UserError(
+            f"the checkpoint {path} has no version {VERSION}, the one read here; begin anew with"
+            " another --out"
+        )
+    written = content["settings"]
+    for name in {**written, **settings}:
+        if written.get(name) != settings.get(name):
+            raise UserError(
+                f"`{name}` was {written.get(name)!r} when {path.parent} was begun and is"
+                f" {settings.get(name)!r} now; resume with the same settings, or begin anew with"
+                " another --out"
+            )
+    state: Mapping[str, Any] = content["state"]
+    return state
+
+
+class StopRequest:
+    """Whether somebody has asked this process to end; see :func:`stop_requests`."""
+
+    made: bool = False
+
+    def __bool__(self) -> bool:
+        return self.made
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Inside, SIGTERM and a first Ctrl-C are noted instead of obeyed; a second Ctrl-C is not."""
+    request = StopRequest()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if request and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        request.made = True
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
