@@ -5,7 +5,6 @@ Every format takes the condensed network, lowered for its runtime; none holds a 
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import tempfile
 import warnings
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from results.onnx_graph import INPUT, OPSET, OUTPUT, write_onnx
+from results.optional import import_optional
 from results.weights import load_weights
 from search_space import NetworkSpec
 from search_space.deployed import Deployed
@@ -80,23 +80,6 @@ class Format:
     note: str = ""
 
 
-def _module(name: str, extra: str) -> Any:
-    """An optional library.
-
-    Raises:
-        UserError: it is not installed; the message says how to install it.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(name)
-    except ImportError:
-        raise UserError(
-            f"the library {name} is needed and not installed:"
-            f' pip install "condensed-search[{extra}]", or in a clone pip install -e ".[{extra}]"'
-        ) from None
-
-
 def lowering_of(format: str, options: ExportOptions) -> str | None:
     """The lowering that a format is written in; None where the network is not lowered."""
     own = FORMATS[format].lowering
@@ -129,7 +112,7 @@ ONNX = "model.onnx"
 
 
 def _write_onnx(network: Network, folder: Path, options: ExportOptions) -> None:
-    _module("onnx", "export")
+    import_optional("onnx", extra="export")
     graph, dynamic = _lowered("onnx", network, options), options.dynamic_batch
     if options.exporter == "direct":
         write_onnx(graph, folder / ONNX, name=network.spec.id, dynamic_batch=dynamic)
@@ -151,8 +134,8 @@ def write_by_dynamo(
     Raises:
         UserError: onnxscript is not installed.
     """
-    onnx = _module("onnx", "export")
-    _module("onnxscript", "export")
+    onnx = import_optional("onnx", extra="export")
+    import_optional("onnxscript", extra="export")
     batch = {0: torch.export.Dim("batch")} if options.dynamic_batch else None
     weight_bytes = sum(t.numel() * t.element_size() for t in network.state_dict().values())
     with warnings.catch_warnings():
@@ -183,7 +166,7 @@ def onnx_runner(path: Path) -> Callable[[Images], Images]:
     Raises:
         UserError: onnxruntime is not installed, or cannot load the file.
     """
-    runtime = _module("onnxruntime", "export")
+    runtime = import_optional("onnxruntime", extra="export")
     options = runtime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
@@ -237,7 +220,7 @@ NCNN_PARAM, NCNN_BIN = "model.ncnn.param", "model.ncnn.bin"
 
 
 def _write_ncnn(network: Network, folder: Path, options: ExportOptions) -> None:
-    ncnn, pnnx = _module("ncnn", "ncnn"), _module("pnnx", "ncnn")
+    ncnn, pnnx = import_optional("ncnn", extra="ncnn"), import_optional("pnnx", extra="ncnn")
     example = _example(network)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         work = Path(name)
@@ -278,7 +261,7 @@ def check_ncnn_layers(param: str, ncnn: Any) -> None:
 
 
 def _run_ncnn(folder: Path, images: Images) -> Images:
-    ncnn = _module("ncnn", "ncnn")
+    ncnn = import_optional("ncnn", extra="ncnn")
     net = ncnn.Net()
     net.opt.use_vulkan_compute = False
     for option in ("packed", "storage", "arithmetic"):

@@ -1,0 +1,30 @@
+"""Libraries that an installation may lack."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from typing import Any
+
+from search_space.errors import UserError
+
+
+def import_optional(name: str, *, extra: str) -> Any:
+    """An optional library.
+
+    Args:
+        name: What is imported.
+        extra: The optional dependencies of this project that bring it.
+
+    Raises:
+        UserError: it is not installed; the message says how to install it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(name)
+    except ImportError:
+        raise UserError(
+            f"the library {name} is needed and not installed:"
+            f' pip install "condensed-search[{extra}]", or in a clone pip install -e ".[{extra}]"'
+        ) from None
