@@ -253,6 +253,8 @@ def test_a_file_is_replaced_and_nothing_else_left(tmp_path: Path) -> None:
         write_atomically(path, text)
         assert path.read_text(encoding="utf-8") == text
         assert files(tmp_path) == {"file.txt"}
+    write_atomically(path, b"\x89PNG")
+    assert path.read_bytes() == b"\x89PNG"
 
 
 def test_a_write_that_dies_leaves_the_old_file(
