@@ -33,10 +33,11 @@ def write_rows(path: Path, rows: Sequence[DataclassInstance]) -> None:
 
     No records leave a header without columns, for their kind is not known.
     """
+    names = columns(type(rows[0])) if rows else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns(type(rows[0])) if rows else [])
-    writer.writerows(dataclasses.astuple(row) for row in rows)
+    writer.writerow(names)
+    writer.writerows([getattr(row, name) for name in names] for row in rows)
     write_atomically(path, text.getvalue())
 
 
