@@ -199,12 +199,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     # Before torch is loaded: its threads else spin while they wait for each other, and where
     # another process wants a core, one of two then trains twenty times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    args = _parser().parse_args(arguments)
+    args = _parser().parse_args(argv)
     try:
         code: int = args.function(args)
     except UserError as error:

@@ -8,7 +8,8 @@
     tensorboard/             the same for TensorBoard
     checkpoint.pt            only while it is not complete
     architecture.yaml, weights.safetensors, model.*, verification.json, card.md
-                             the condensed network, exported and verified
+                             the network with its masks, exported and verified
+    condensed.safetensors    the weights that are left
     result.json              what it is worth; written last
 
 A folder with ``result.json`` is complete; one with ``checkpoint.pt`` can be taken up again.
@@ -25,17 +26,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
-from results.curve import draw_curve
-from results.metrics import write_rows
-from results.trackers import TRACKERS, Tracker
 from torch import Tensor
 from trainers.augment import AUGMENTATIONS
 from trainers.order import in_order
 
+from results.curve import draw_curve
 from results.export import check_formats, export_into
 from results.folder import write_atomically
 from results.formats import ARCHITECTURE, ExportOptions
+from results.metrics import write_rows
+from results.trackers import TRACKERS, Tracker
 from results.trial import EpochRow, Measured, StepRow
+from results.weights import save_weights
 from search_space import NetworkSpec, cost
 from search_space.budget import counted
 from search_space.errors import UnknownName, UserError
@@ -50,6 +52,7 @@ from trainers.training import Training, TrainingFailed, training_spec
 CHECKPOINT = "checkpoint.pt"
 RESULT = "result.json"
 RECIPE = "recipe.yaml"
+CONDENSED = "condensed.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,6 +338,7 @@ def _write_end(
     images, _ = next(sample.load(in_order(len(sample), recipe.batch_size)))
     check_conversion(network, condensed, images)
     device = training.fabric.device
+    save_weights(condensed, out / CONDENSED)
     condensed.to(device)
 
     def worth(part: Part) -> Measured:

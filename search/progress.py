@@ -63,13 +63,14 @@ class RunDisplay:
         self._done = sum(t.state == "complete" for t in trials)
         self._best = most_accurate(trials)
         space = config.space
+        held_out = len(data.validation) if data.validation else 0
         self._say(
             f"Space    {space.name}: {space.volume:.1e} combinations,"
             f" {space.image_size}x{space.image_size}, {space.classes} classes\n"
             f"Limits   {config.limits}, kept before any training\n"
             f"Scored   after {counted(config.recipe.epochs_in_all, 'epoch')} at"
             f" {config.resolution}x{config.resolution} on {len(data.train):,} images, condensed,"
-            f" on {len(data.validation):,} others\n"
+            f" on {held_out:,} others\n"
             f"Data     {data.note}"
         )
         if data.name != "digits" and data.classes != space.classes:

@@ -151,7 +151,7 @@ def _retrained(result: Result, name: str) -> Retrained:
     from results.trial import Retrained
 
     return Retrained(
-        accuracy=result.validation and result.validation.top1,
+        accuracy=None if result.validation is None else result.validation.top1,
         test_accuracy=result.test.top1,
         recipe=result.recipe,
         epochs=result.epochs,

@@ -29,7 +29,6 @@ from search_space.errors import SpecError, UnknownName, UserError
 
 if TYPE_CHECKING:
     from results.sweep import SweepRow
-
     from search.full_training import FullTraining, Result
     from search_space import NetworkSpec
     from trainers.recipe import Recipe
@@ -165,7 +164,6 @@ def _changed(
 def _write_and_show(plans: Sequence[Planned], out: Path, args: argparse.Namespace) -> None:
     from results.sweep import summary_markdown, write_sweep
     from results.sweep_figure import draw_sweep
-
     from search.full_training import read_result
 
     results = [(plan, read_result(plan.folder)) for plan in plans]
@@ -173,7 +171,7 @@ def _write_and_show(plans: Sequence[Planned], out: Path, args: argparse.Namespac
     if rows:
         write_sweep(rows, out)
         for x in ("macs", "params"):
-            draw_sweep(rows, out / f"error-{x}.png", x=x)  # type: ignore[arg-type]
+            draw_sweep(rows, out / f"error-{x}.png", x=x)
     missing = len(plans) - len(rows)
     if args.json:
         arguments.print_json({"out": str(out), "complete": len(rows), "missing": missing})

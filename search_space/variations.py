@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from search_space.blocks import DenseStage
 from search_space.errors import SpecError, UnknownName
@@ -51,16 +52,20 @@ def _numbers(*fields: str) -> Callable[[NetworkSpec, str, str], NetworkSpec]:
 
     def vary(spec: NetworkSpec, name: str, text: str) -> NetworkSpec:
         values = _per_stage(spec, name, text)
-        return _dense_stages(
-            spec, lambda i, stage: dataclasses.replace(stage, **dict.fromkeys(fields, values[i]))
-        )
+
+        def change(number: int, stage: DenseStage) -> DenseStage:
+            changes: dict[str, Any] = dict.fromkeys(fields, values[number])
+            return dataclasses.replace(stage, **changes)
+
+        return _dense_stages(spec, change)
 
     return vary
 
 
 def _word(field: str) -> Callable[[NetworkSpec, str, str], NetworkSpec]:
     def vary(spec: NetworkSpec, name: str, text: str) -> NetworkSpec:
-        return _dense_stages(spec, lambda i, stage: dataclasses.replace(stage, **{field: text}))
+        changes: dict[str, Any] = {field: text}
+        return _dense_stages(spec, lambda i, stage: dataclasses.replace(stage, **changes))
 
     return vary
 

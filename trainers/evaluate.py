@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from results.trial import Measured
 from trainers.data import Part
+from trainers.machine import over_processes
 from trainers.order import epoch_order, in_order
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def evaluate(
             [best[:, 0].sum(), best.sum(), loss, torch.tensor(len(labels), device=loss.device)]
         ).cpu()
     if fabric:
-        sums = fabric.all_reduce(sums.to(fabric.device), reduce_op="sum").cpu()
+        sums = over_processes(fabric, sums.to(fabric.device), "sum").cpu()
     top1, top5, loss_sum, images_seen = sums.tolist()
     return Measured(
         top1=top1 / images_seen,
@@ -105,4 +106,4 @@ def average_statistics(network: nn.Module, fabric: Fabric) -> None:
     for norm in norms_of(network):
         for statistic in (norm.running_mean, norm.running_var):
             assert statistic is not None
-            statistic.copy_(fabric.all_reduce(statistic, reduce_op="mean"))
+            statistic.copy_(over_processes(fabric, statistic, "mean"))

@@ -11,6 +11,7 @@ import torch
 from results.trial import EpochRow, StepRow
 from search_space.network import Network
 from trainers.checkpoint import StopRequest, load_checkpoint, save_checkpoint, stop_requests
+from trainers.machine import over_processes
 from trainers.training import Row, Training
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def fit(
 def _anywhere(stop: StopRequest, fabric: Fabric) -> bool:
     """Whether any process was asked to stop."""
     flag = torch.tensor(float(bool(stop)), device=fabric.device)
-    return bool(fabric.all_reduce(flag, reduce_op="sum") > 0)
+    return bool(over_processes(fabric, flag, "sum") > 0)
 
 
 def _tell(watcher: Watcher, training: Training, rows: list[Row]) -> None:

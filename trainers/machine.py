@@ -13,6 +13,7 @@ from trainers.recipe import PRECISIONS
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from torch import Tensor
 
 
 def machine(devices: str = "auto", precision: str = "32") -> Fabric:
@@ -49,7 +50,7 @@ def _fabric(kind: str, here: int, nodes: int, precision: str) -> Fabric:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about other libraries' versions
         from lightning_fabric import Fabric
-        from lightning_fabric.strategies import DDPStrategy
+        from lightning_fabric.strategies.ddp import DDPStrategy
 
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -65,3 +66,11 @@ def _fabric(kind: str, here: int, nodes: int, precision: str) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def over_processes(fabric: Fabric, tensor: Tensor, how: str) -> Tensor:
+    """The ``sum`` or ``mean`` of every process's tensor; it itself where there is one process."""
+    if fabric.world_size == 1:
+        return tensor
+    reduced: Tensor = fabric.all_reduce(tensor.clone(), reduce_op=how)  # type: ignore[assignment]
+    return reduced

@@ -34,7 +34,10 @@ def group_lasso(network: Network) -> Tensor | float:
     the authors' code stops by the number of groups instead of the condense factor).
     """
     waiting = [layer for layer in network.learned_layers.values() if not layer.is_condensed]
-    return sum((layer.group_lasso() for layer in waiting), start=0.0)
+    total: Tensor | float = 0.0
+    for layer in waiting:
+        total = total + layer.group_lasso()
+    return total
 
 
 def add_dropout(network: Network, recipe: Recipe) -> None:

@@ -25,6 +25,7 @@ from search_space.network import Network
 from search_space.spec import NetworkSpec
 from trainers.data import DataSplits
 from trainers.evaluate import average_statistics, evaluate, evaluation_mode, recalibrate
+from trainers.machine import over_processes
 from trainers.order import epoch_order
 from trainers.recipe import Recipe
 from trainers.regularise import add_dropout, group_lasso, keyed_draws, parameter_groups
@@ -89,7 +90,7 @@ class Training:
         self.validation = data.validation and data.validation.to(fabric.device)
         self.network = build(spec, generator=torch.Generator().manual_seed(seed))
         self.network.recompute = recompute
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(memory_format=torch.channels_last)
         add_dropout(self.network, recipe)
         self.optimiser = torch.optim.SGD(
             parameter_groups(self.network, recipe),
@@ -250,9 +251,9 @@ class Training:
             learning_rate=self._learning_rate,
             train_loss=sums.loss / sums.images,
             train_top1=sums.correct / sums.images,
-            val_loss=measured and measured.loss,
-            val_top1=measured and measured.top1,
-            val_top5=measured and measured.top5,
+            val_loss=None if measured is None else measured.loss,
+            val_top1=None if measured is None else measured.top1,
+            val_top5=None if measured is None else measured.top5,
             density=self.density,
             images_per_s=sums.images / sums.wall_s,
             wall_s=sums.wall_s,
@@ -346,7 +347,7 @@ class _Sums:
 
     def take(self, fabric: Fabric) -> tuple[float, float, float]:
         """The sums over all processes; the next ones begin at zero."""
-        loss, correct, images = fabric.all_reduce(self.values.clone(), reduce_op="sum").tolist()
+        loss, correct, images = over_processes(fabric, self.values, "sum").tolist()
         self.values.zero_()
         return loss, correct, images
 
@@ -371,8 +372,8 @@ def _check_equal_masks(network: Network, fabric: Fabric) -> None:
     if fabric.world_size == 1:
         return
     for name, layer in network.learned_layers.items():
-        votes = fabric.all_reduce(layer.mask.float(), reduce_op="sum")
-        if not bool(((votes == 0) | (votes == fabric.world_size)).all()):
+        votes = over_processes(fabric, layer.mask.float(), "mean")
+        if not torch.isin(votes, torch.tensor([0.0, 1.0], device=votes.device)).all():
             raise RuntimeError(
                 f"the processes have dropped different candidates of {name}: their weights have"
                 " drifted apart"
