@@ -27,8 +27,6 @@ from typing import Any, Protocol
 
 import yaml
 from torch import Tensor
-from trainers.augment import AUGMENTATIONS
-from trainers.order import in_order
 
 from results.curve import draw_curve
 from results.export import check_formats, export_into
@@ -42,10 +40,13 @@ from search_space import NetworkSpec, cost
 from search_space.budget import counted
 from search_space.errors import UnknownName, UserError
 from search_space.network import Network, check_conversion
-from trainers.data import DataSplits, Part, load_data
+from trainers.augment import AUGMENTATIONS
+from trainers.data import DataSplits, load_data
 from trainers.evaluate import evaluate
 from trainers.fit import fit
 from trainers.machine import machine
+from trainers.order import in_order
+from trainers.parts import Part
 from trainers.recipe import Recipe
 from trainers.training import Training, TrainingFailed, training_spec
 

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from results.trial import Measured
-from trainers.data import Part
 from trainers.machine import over_processes
 from trainers.order import epoch_order, in_order
+from trainers.parts import Part
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec
-from trainers.data import DataSplits, Part, load_data
+from trainers.data import DataSplits, load_data
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -33,11 +33,10 @@ def digits() -> DataSplits:
 def few(digits: DataSplits) -> DataSplits:
     """The first 96 digits to train on, 60 to validate on."""
 
-    def first(part: Part, n: int) -> Part:
-        return dataclasses.replace(part, images=part.images[:n], labels=part.labels[:n])
-
     return dataclasses.replace(
-        digits, train=first(digits.train, 96), validation=first(digits.validation, 60)
+        digits,
+        train=digits.train.select(torch.arange(96)),
+        validation=digits.validation.select(torch.arange(60)),
     )
 
 
@@ -63,6 +62,33 @@ def network() -> NetworkSpec:
         stages=(STAGE, STAGE),
         head=HeadSpec(condense_factor=2),
     )
+
+
+class StubCifar:
+    """Stands in for torchvision's CIFAR, which checks that its files are the published ones."""
+
+    base_folder = "cifar"
+    classes = 10
+    per_class = 20
+
+    def __init__(self, root: Path, *, train: bool, download: bool) -> None:
+        n = self.classes * (self.per_class if train else 4)
+        self.targets = [i % self.classes for i in range(n)]
+        rng = np.random.default_rng(n)
+        self.data = rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+
+
+class StubCifar100(StubCifar):
+    classes = 100
+
+
+@pytest.fixture
+def stub_cifar(monkeypatch: pytest.MonkeyPatch) -> dict[int, type[StubCifar]]:
+    """torchvision's two CIFARs, replaced by a few images of noise."""
+    stubs: dict[int, type[StubCifar]] = {10: StubCifar, 100: StubCifar100}
+    for classes, stub in stubs.items():
+        monkeypatch.setattr(f"torchvision.datasets.CIFAR{classes}", stub)
+    return stubs
 
 
 WriteTree = Callable[..., Path]

@@ -17,7 +17,8 @@ from results.trial import Score
 from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec, UserError
 from search_space.network import Network
 from trainers import proxy
-from trainers.data import DataSplits, Part, load_data
+from trainers.data import DataSplits, MemoryPart, Part, load_data
+from trainers.order import epoch_order
 from trainers.proxy import (
     RECALIBRATION_BATCHES,
     TrainConfig,
@@ -65,9 +66,7 @@ def test_another_resolution_is_trained_at_too(network: NetworkSpec) -> None:
     data = load_data("digits", resolution=16)
     small = dataclasses.replace(
         data,
-        train=dataclasses.replace(
-            data.train, images=data.train.images[:64], labels=data.train.labels[:64]
-        ),
+        train=data.train.select(torch.arange(64)),
     )
     config = TrainConfig(epochs=1, batch_size=32, resolution=16)
     assert 0 <= train_proxy(network, small, config, seed=0).accuracy <= 1
@@ -271,12 +270,12 @@ def test_the_smallest_settings_are_accepted() -> None:
 def counted() -> Part:
     """Twelve images of 4 x 4; pixel values differ between images and channels."""
     generator = torch.Generator().manual_seed(0)
-    return Part(
+    return MemoryPart(
         images=torch.randint(0, 256, (12, 3, 4, 4), generator=generator).to(torch.uint8),
         labels=torch.arange(12) % 3,
         mean=torch.full((3, 1, 1), 100.0),
         std=torch.full((3, 1, 1), 50.0),
-        augment=False,
+        augmentable=False,
     )
 
 
@@ -288,8 +287,8 @@ def test_recalibrated_statistics_are_means_over_the_batches(counted: Part) -> No
         norm.num_batches_tracked.fill_(5)
     recalibrate(nn.Sequential(norm), counted, 6)
     pixels = (counted.images.float() - 100) / 50
-    order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
-    halves = pixels[order].split(6)
+    order = epoch_order(12, 6, shards=1, seed=0, epoch=0)
+    halves = [pixels[indices] for (indices,) in order]
     means = torch.stack([half.mean((0, 2, 3)) for half in halves]).mean(0)
     variances = torch.stack([half.var((0, 2, 3)) for half in halves]).mean(0)
     torch.testing.assert_close(norm.running_mean, means)
@@ -300,7 +299,7 @@ def test_recalibrated_statistics_are_means_over_the_batches(counted: Part) -> No
 def test_recalibrating_takes_a_few_batches_and_no_gradient(counted: Part) -> None:
     norm = nn.BatchNorm2d(3)
     weight = norm.weight.clone()
-    recalibrate(nn.Sequential(norm), counted, 1)
+    recalibrate(nn.Sequential(norm), counted.select(torch.arange(24) % 12), 2)
     assert int(norm.num_batches_tracked or 0) == RECALIBRATION_BATCHES == 8
     assert torch.equal(norm.weight, weight)
     assert norm.weight.grad is None

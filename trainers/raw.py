@@ -1,0 +1,125 @@
+"""Data sets before they are split and normalised: pixels in memory, or the names of files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from trainers.augment import centre
+from trainers.images import read_rgb
+
+Labels = NDArray[np.int64]
+Indices = NDArray[np.int64]
+
+_CHUNK = 1024
+"""How many images are handled at once, where a copy of all would be large."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pixels:
+    """Images as bytes ``(N, 3, H, W)``, their classes ``(N,)``, and files that were skipped."""
+
+    images: Tensor
+    labels: Labels
+    unreadable: tuple[str, ...] = ()
+
+    def select(self, indices: Indices) -> Pixels:
+        """These images only."""
+        return Pixels(
+            images=self.images[torch.from_numpy(indices)],
+            labels=self.labels[indices],
+            unreadable=self.unreadable,
+        )
+
+    def fitted(self, size: int) -> Pixels:
+        """The shorter side resized to ``size``, the longer cropped around the centre."""
+        if self.images.shape[2:] == (size, size):
+            return self
+        fit = centre(size, share=1)
+        images = torch.cat([fit(chunk) for chunk in torch.split(self.images, _CHUNK)])
+        return Pixels(images=images, labels=self.labels, unreadable=self.unreadable)
+
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that other images or labels would change."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        for chunk in torch.split(self.images, _CHUNK):
+            digest.update(chunk.numpy().tobytes())
+        digest.update(self.labels.tobytes())
+        return digest.hexdigest()[:12]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Files:
+    """Image files by their names below ``root``, and their classes ``(N,)``."""
+
+    root: Path
+    names: tuple[str, ...]
+    labels: Labels
+
+    def name(self, index: int) -> str:
+        """The path of an image."""
+        return str(self.root / self.names[index])
+
+    def read(self, index: int) -> Image.Image:
+        """Decodes an image; raises ``Unreadable``."""
+        return read_rgb(self.root / self.names[index])
+
+    def select(self, indices: Indices) -> Files:
+        """These files only."""
+        names = tuple(self.names[i] for i in indices)
+        return Files(root=self.root, names=names, labels=self.labels[indices])
+
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that other names, sizes or labels would change."""
+        digest = hashlib.sha256()
+        for name, label in zip(self.names, self.labels, strict=True):
+            size = os.path.getsize(self.root / name)
+            digest.update(f"{name}\0{size}\0{label}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()[:12]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """What a data set's reader returns.
+
+    Attributes:
+        train: What may be trained on, before validation images are held out.
+        load_test: Reads what is for testing, in the same form.
+        classes: How many there are.
+        augmentable: Whether images keep their class when they are shifted and mirrored.
+        note: What the set is, in a line.
+    """
+
+    train: Pixels | Files
+    load_test: Callable[[], Pixels | Files]
+    classes: int
+    augmentable: bool
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRequest:
+    """What a reader is asked for.
+
+    Attributes:
+        path: What stands behind the name's colon, '' if nothing.
+        resolution: In pixels.
+        limit: The most training images, None if all, of a tree of files.
+        download: Whether the set may be fetched from its site.
+        lazy: Whether files are decoded at each use; None leaves it to the reader.
+    """
+
+    path: str
+    resolution: int
+    limit: int | None
+    download: bool = False
+    lazy: bool | None = None
