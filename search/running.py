@@ -28,14 +28,14 @@ def run(args: argparse.Namespace) -> int:
     from results.study import Study, absolute_url, quiet_optuna
     from search.runner import RunConfig, prepare
     from searchers import SEARCHERS
-    from trainers.data import DATASETS
+    from trainers.data import DATASETS, USAGE
     from trainers.recipes import RECIPES
 
     quiet_optuna()
     if args.searcher not in SEARCHERS:
         raise UnknownName("searcher", args.searcher, SEARCHERS)
     if args.data.partition(":")[0] not in DATASETS:
-        raise UnknownName("data set", args.data.partition(":")[0], DATASETS)
+        raise UnknownName("data set", args.data.partition(":")[0], USAGE)
     config = RunConfig(
         space=arguments.space(args),
         limits=arguments.limits(args),

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_space.modules import LearnedClassifier, LearnedGroupConv
 from search_space.network import Network
+from trainers.keyed import seed_of
 from trainers.recipe import Recipe
 
 
@@ -69,5 +69,5 @@ def keyed_draws(device: torch.device, *key: int) -> Iterator[None]:
     Dropout draws from them. So a resumed training drops what the uninterrupted one would have.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        torch.manual_seed(seed_of(*key))
         yield
