@@ -1,8 +1,7 @@
 """What happens to training images at random, by name.
 
-Images in files are augmented one at a time with torchvision's transforms; small images in memory
-by whole batches where :data:`OF_BATCHES` can, as transforms of so many small images would take
-longer than training on them.
+Images are augmented one at a time with torchvision's transforms, which draw once per call; those in
+memory by whole batches where :data:`OF_BATCHES` can, in a fraction of the time.
 """
 
 from __future__ import annotations

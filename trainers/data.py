@@ -104,6 +104,8 @@ def load_data(
             f"the data set {name} is kept in memory; only {' and '.join(TREES)} are"
             " read at each use (`lazy`)"
         )
+    if limit is not None and limit < 1:
+        raise UserError(f"`limit` (={limit}) must be at least 1 image, or None for all")
     source = DATASETS[kind](
         DataRequest(path=path, resolution=resolution, limit=limit, download=download, lazy=lazy)
     )

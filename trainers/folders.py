@@ -66,7 +66,7 @@ def _tree(root: Path) -> Tree:
             " under PATH/train and PATH/val"
         ) from None
     below = len(os.path.join(root, ""))
-    names = tuple(Path(path[below:]).as_posix() for path, _ in found.samples)
+    names = tuple(path[below:].replace(os.sep, "/") for path, _ in found.samples)
     return Files(root=root, names=names, labels=np.array(found.targets, np.int64)), found.classes
 
 

@@ -82,7 +82,7 @@ class Files:
         """Twelve hexadecimal digits that other names, sizes or labels would change."""
         digest = hashlib.sha256()
         for name, label in zip(self.names, self.labels, strict=True):
-            size = os.path.getsize(self.root / name)
+            size = os.path.getsize(os.path.join(self.root, name))
             digest.update(f"{name}\0{size}\0{label}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()[:12]
 

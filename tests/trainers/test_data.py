@@ -125,6 +125,11 @@ def test_a_share_that_is_none_is_named(share: float) -> None:
         load_data("digits", resolution=8, validation=share)
 
 
+def test_a_limit_below_one_image_is_named() -> None:
+    with pytest.raises(UserError, match=r"^`limit` \(=0\) must be at least 1 image"):
+        load_data("digits", resolution=8, limit=0)
+
+
 def test_the_fingerprint_is_of_the_images_and_not_of_their_use(named: str) -> None:
     prints = {
         load_data(named, resolution=8, validation=share).fingerprint for share in (None, 0, 0.4)
