@@ -112,6 +112,12 @@ def find_network(name: str) -> NetworkSpec:
     return zoo(name)
 
 
+def network_label(name: str) -> str:
+    """What to call a network: its name in the zoo, or that of its file or folder."""
+    path = Path(name)
+    return path.stem if path.suffix in (".yaml", ".yml", ".json") else path.resolve().name
+
+
 def absolute_data(name: str) -> str:
     """A data set's name that means the same from every folder."""
     kind, colon, path = name.partition(":")

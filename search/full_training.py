@@ -330,7 +330,7 @@ def _write_end(
     recipe = config.recipe
     write_rows(out / "metrics.csv", training.epoch_rows)
     write_rows(out / "steps.csv", training.step_rows)
-    title = f"{config.network} on {config.data}, {recipe.name}"
+    title = f"{config.network} on {config.data.partition(':')[0]}, {recipe.name}"
     draw_curve(training.step_rows, out / "curve.png", epochs=recipe.epochs_in_all, title=title)
     words = f"trained on {config.data} by the recipe {recipe.name}, seed {config.seed}"
     export_into(network, out, config.formats, weights=words, trained=True)

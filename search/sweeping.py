@@ -21,6 +21,7 @@ from search.arguments import (
     add_recipe,
     chosen_recipe,
     find_network,
+    network_label,
     new_folder,
     plain_value,
 )
@@ -78,7 +79,7 @@ def sweep(args: argparse.Namespace) -> int:
 
     if args.seeds < 1:
         raise UserError(f"--seeds {args.seeds} must be at least 1")
-    out = args.out or new_folder(f"sweep-{Path(args.networks[0]).stem}")
+    out = args.out or new_folder(f"sweep-{network_label(args.networks[0])}")
     plans = planned(args, out)
     args.resume = True
     again = f"the same command with --out {out}"
@@ -116,7 +117,7 @@ def planned(args: argparse.Namespace, out: Path) -> list[Planned]:
             base = chosen_recipe(args, paper_recipe(spec))
             for choices in product(*axes):
                 changed, recipe = _changed(spec, base, choices)
-                label = Path(name).stem
+                label = network_label(name)
                 words = ",".join(f"{key}={value}" for key, value in choices) or "as-it-is"
                 plans.append(
                     Planned(

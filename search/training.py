@@ -16,6 +16,7 @@ from search.arguments import (
     chosen_recipe,
     find_network,
     names,
+    network_label,
     new_folder,
     weights_file,
 )
@@ -124,7 +125,7 @@ def train(args: argparse.Namespace) -> int:
     spec = find_network(args.network)
     recipe = chosen_recipe(args, paper_recipe(spec))
     data = absolute_data(args.data)
-    config = full_training(args, args.network, spec, recipe, data)
+    config = full_training(args, network_label(args.network), spec, recipe, data)
     out = _out_folder(args)
     result = train_watched(config, out, args, f"the same command with --out {out} --resume")
     if result is None:
@@ -141,7 +142,7 @@ def _out_folder(args: argparse.Namespace) -> Path:
         raise UserError("--resume needs --out, the folder to go on with")
     if "WORLD_SIZE" in os.environ or ":" in args.devices:
         raise UserError("several processes need --out, so that they agree on the folder")
-    return new_folder(f"{Path(args.network).stem}-{args.data.partition(':')[0]}")
+    return new_folder(f"{network_label(args.network)}-{args.data.partition(':')[0]}")
 
 
 def is_first_process() -> bool:
