@@ -133,6 +133,7 @@ def _connectivity(spec: NetworkSpec, name: str, text: str) -> NetworkSpec:
 VARIATIONS: dict[str, Callable[[NetworkSpec, str, str], NetworkSpec]] = {
     "groups": _numbers("groups_1x1", "sfr_groups"),
     "groups_3x3": _numbers("groups_3x3"),
+    "sfr_groups": _numbers("sfr_groups"),
     "condense_factor": _numbers("condense_factor"),
     "sparse_factor": _numbers("sparse_factor"),
     "sfr": _sfr,
