@@ -7,7 +7,7 @@ All modules take and return ``(N, channels, size, size)`` tensors, vectors ``(N,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,17 @@ def drops_at(progress: float, factor: int) -> int:
     return min(factor - 1, int(2 * progress * (factor - 1) + 1e-9))
 
 
+T = TypeVar("T")
+
+
+class _Memo(NamedTuple):
+    """A value computed of a mask at one of its versions."""
+
+    mask: Tensor
+    version: int
+    value: Any
+
+
 class LearnedLayer(nn.Module):
     """A layer whose groups each keep a shrinking share of its candidates.
 
@@ -57,6 +68,7 @@ class LearnedLayer(nn.Module):
         self.factor = factor
         self.block = block
         self.register_buffer("mask", torch.ones(groups, channels // block, dtype=torch.bool))
+        self._memo: dict[str, _Memo] = {}
 
     @property
     def channel_mask(self) -> Tensor:
@@ -65,17 +77,61 @@ class LearnedLayer(nn.Module):
 
     def importance(self) -> Tensor:
         """``(groups, candidates)``: the L1 norm of the weights that a group would lose."""
+        return self._by_candidate(_l1(self.weight))
+
+    def group_lasso(self) -> Tensor:
+        """The sum over groups of the L2 norms of the weights that each still reads from, or
+        writes to, a candidate (CondenseNet, section 3.3).
+
+        As in the authors' code a square is at least 1e-6, for the sake of the gradient; unlike
+        there a dropped candidate adds nothing.
+        """
+        squares = self.weight.view(*self.weight.shape[:2], -1).square().sum(2)
+        squares = self._by_candidate(squares)
+        return (squares.clamp_min(1e-6).sqrt() * self.mask).sum()
+
+    def _by_candidate(self, scores: Tensor) -> Tensor:
+        """``(groups, candidates)`` sums of the scores ``(outputs, inputs)`` of all weights."""
         raise NotImplementedError
 
     def expanded_mask(self) -> Tensor:
-        """The mask in a shape that multiplies ``weight``."""
+        """The mask in a shape that multiplies ``weight``; not to be written to."""
+        return self._of_mask("expanded", self._expand)
+
+    def _expand(self) -> Tensor:
         raise NotImplementedError
+
+    def masked_weight(self) -> Tensor:
+        """The weights of the connections that are left, zeros elsewhere."""
+        return self.weight * self.expanded_mask()
+
+    @property
+    def kept(self) -> int:
+        """How many candidates each group keeps."""
+        return self._of_mask("kept", lambda: int(self.mask[0].sum()))
 
     @property
     def is_condensed(self) -> bool:
         """Whether each group keeps exactly ``floor(candidates / factor)``."""
-        candidates = self.mask.shape[1]
-        return bool((self.mask.sum(1) == candidates // self.factor).all())
+        target = self.mask.shape[1] // self.factor
+        return self._of_mask("condensed", lambda: bool((self.mask.sum(1) == target).all()))
+
+    def _of_mask(self, name: str, compute: Callable[[], T]) -> T:
+        """What ``compute`` makes of the mask, remembered until somebody changes the mask.
+
+        Every iteration asks; to look at the mask itself would make it wait for a GPU.
+        """
+        # A compiled network computes it in its own kernels; such masks do not count changes.
+        if torch.compiler.is_compiling() or self.mask.is_inference():
+            return compute()
+        known = self._memo.get(name)
+        if known is None or known.mask is not self.mask or known.version != self.mask._version:
+            known = self._memo[name] = _Memo(self.mask, self.mask._version, compute())
+        return cast(T, known.value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy's mask counts its changes anew, so what is remembered stays behind."""
+        return {**self.__dict__, "_memo": {}}
 
     @torch.no_grad()
     def condense(self, progress: float) -> None:
@@ -86,7 +142,7 @@ class LearnedLayer(nn.Module):
         """
         candidates = self.mask.shape[1]
         keep = kept_after(drops_at(progress, self.factor), candidates, self.factor)
-        if keep >= int(self.mask[0].sum()):
+        if keep >= self.kept:
             return
         score = self.importance().masked_fill(~self.mask, -torch.inf)
         order = score.argsort(dim=1, descending=True, stable=True)
@@ -123,16 +179,15 @@ class LearnedGroupConv(LearnedLayer):
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
         self.padding = kernel // 2
 
-    def importance(self) -> Tensor:
-        scores = _l1(self.weight)
+    def _by_candidate(self, scores: Tensor) -> Tensor:
         return scores.view(-1, *self.mask.shape, self.block).sum((0, 3))
 
-    def expanded_mask(self) -> Tensor:
+    def _expand(self) -> Tensor:
         rows = self.weight.shape[0] // self.mask.shape[0]
         return self.channel_mask.repeat(rows, 1)[:, :, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight * self.expanded_mask(), padding=self.padding)
+        return F.conv2d(x, self.masked_weight(), padding=self.padding)
 
 
 class SparseReactivation(LearnedLayer):
@@ -148,17 +203,16 @@ class SparseReactivation(LearnedLayer):
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
         self.padding = kernel // 2
 
-    def importance(self) -> Tensor:
-        scores = _l1(self.weight)
+    def _by_candidate(self, scores: Tensor) -> Tensor:
         groups, candidates = self.mask.shape
         return scores.view(candidates, self.block, -1, groups).sum((1, 2)).T
 
-    def expanded_mask(self) -> Tensor:
+    def _expand(self) -> Tensor:
         columns = self.weight.shape[1] // self.mask.shape[0]
         return self.channel_mask.T.repeat(1, columns)[:, :, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight * self.expanded_mask(), padding=self.padding)
+        return F.conv2d(x, self.masked_weight(), padding=self.padding)
 
 
 class LearnedClassifier(LearnedLayer):
@@ -175,14 +229,14 @@ class LearnedClassifier(LearnedLayer):
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
         self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
 
-    def importance(self) -> Tensor:
-        return _l1(self.weight).sum(0, keepdim=True)
+    def _by_candidate(self, scores: Tensor) -> Tensor:
+        return scores.sum(0, keepdim=True)
 
-    def expanded_mask(self) -> Tensor:
+    def _expand(self) -> Tensor:
         return self.mask
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.expanded_mask(), self.bias)
+        return F.linear(x, self.masked_weight(), self.bias)
 
 
 class Conv2d(nn.Conv2d):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from search_space import ops
+from search_space.fused import Unit, computed_as_one, units, units_of
 from search_space.modules import MODULES, LearnedLayer
 from search_space.plan import Form, Fragment
 from search_space.recompute import recomputed
@@ -29,15 +30,27 @@ class FragmentModule(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         values = {v.name: x for v, x in zip(self.fragment.inputs, inputs, strict=True)}
-        self.run(self.fragment.ops, values)
+        self._run(units_of(self.fragment), values)
         return tuple(values[v.name] for v in self.fragment.outputs)
 
     def run(self, operations: Iterable[Op], values: dict[str, Tensor]) -> None:
         """Runs some of the operations; they read from ``values`` and write to it."""
-        for op in operations:
-            result = self.get_submodule(op.name)(*(values[v.name] for v in op.inputs))
-            results = result if isinstance(result, tuple) else (result,)
-            values.update(zip((v.name for v in op.outputs), results, strict=True))
+        self._run(units(operations), values)
+
+    def _run(self, units: Iterable[Unit], values: dict[str, Tensor]) -> None:
+        for unit in units:
+            if len(unit) > 1:
+                y = computed_as_one(unit, self, values[unit[0].input.name])
+                if y is not None:
+                    values[unit[-1].output.name] = y
+                    continue
+            for op in unit:
+                self._run_one(op, values)
+
+    def _run_one(self, op: Op, values: dict[str, Tensor]) -> None:
+        result = self.get_submodule(op.name)(*(values[v.name] for v in op.inputs))
+        results = result if isinstance(result, tuple) else (result,)
+        values.update(zip((v.name for v in op.outputs), results, strict=True))
 
 
 class Network(nn.Module):

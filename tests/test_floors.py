@@ -34,7 +34,10 @@ WITHOUT_TORCH = (
 
 WITH_TORCH = tuple(
     f"search_space.{name}"
-    for name in ("modules", "network", "recompute", "backbones", "flatten", "deployed")
+    for name in (
+        *("modules", "pointwise", "fused", "network", "recompute"),
+        *("backbones", "flatten", "deployed"),
+    )
 )
 
 
