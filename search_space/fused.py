@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 import torch
@@ -12,7 +12,7 @@ from search_space import ops
 from search_space.modules import BatchNorm2d, Conv2d, LearnedLayer
 from search_space.ops import Op
 from search_space.plan import Fragment
-from search_space.pointwise import normed_pointwise
+from search_space.pointwise import normed_pointwise, reactivated
 
 Unit = tuple[Op, ...]
 """Operations in the order of execution, of which only the last one's output is read later."""
@@ -29,7 +29,7 @@ def units(operations: Iterable[Op]) -> tuple[Unit, ...]:
     left = tuple(operations)
     found: list[Unit] = []
     while left:
-        length = 3 if _is_normed_pointwise(left[:3]) else 1
+        length = next((n for n, fits in _KINDS.items() if fits(left[:n])), 1)
         found.append(left[:length])
         left = left[length:]
     return tuple(found)
@@ -37,11 +37,12 @@ def units(operations: Iterable[Op]) -> tuple[Unit, ...]:
 
 def _is_normed_pointwise(unit: Unit) -> bool:
     """Whether it is norm, ReLU and 1x1 convolution of one group and stride 1."""
-    if [type(op) for op in unit[:2]] != [ops.Norm, ops.Activation] or len(unit) < 3:
+    if len(unit) < 3:
         return False
     norm, act, conv = unit
     return (
-        isinstance(act, ops.Activation)
+        isinstance(norm, ops.Norm)
+        and isinstance(act, ops.Activation)
         and act.kind == "relu"
         and isinstance(conv, ops.Conv)
         and (conv.kernel, conv.stride) == (1, 1)
@@ -51,24 +52,52 @@ def _is_normed_pointwise(unit: Unit) -> bool:
     )
 
 
-def computed_as_one(unit: Unit, modules: nn.Module, x: Tensor) -> Tensor | None:
+def _is_reactivated(unit: Unit) -> bool:
+    """Whether after these three come the sum with what is updated, and what was normed joined
+    to it."""
+    if len(unit) < 5 or not _is_normed_pointwise(unit[:3]):
+        return False
+    norm, _, conv, add, concat = unit
+    return (
+        isinstance(add, ops.Add)
+        and isinstance(concat, ops.Concat)
+        and add.inputs[1:] == (conv.output,)
+        and concat.inputs == (add.output, norm.input)
+    )
+
+
+_KINDS = {5: _is_reactivated, 3: _is_normed_pointwise}
+
+
+def computed_as_one(unit: Unit, modules: nn.Module, values: Mapping[str, Tensor]) -> Tensor | None:
     """The output of a unit of several operations; None where they have to run one by one.
 
     They do when nothing is trained, not on the CPU, in a compiler (which fuses by itself), and
     where somebody has replaced a module or hooked onto one.
     """
-    if not _is_training_on_cpu(x):
+    x = values[unit[0].input.name]
+    norm, _, conv, *others = members = [getattr(modules, op.name) for op in unit]
+    if (
+        not _is_training_on_cpu(x)
+        or not isinstance(norm, BatchNorm2d)
+        or not isinstance(conv, Conv2d | LearnedLayer)
+        or any(_is_hooked(m) for m in members)
+    ):
         return None
-    norm, act, conv = (getattr(modules, op.name) for op in unit)
-    if not isinstance(norm, BatchNorm2d) or any(_is_hooked(m) for m in (norm, act, conv)):
-        return None
-    if isinstance(conv, LearnedLayer):
-        return normed_pointwise(x, norm, conv.masked_weight())
-    return normed_pointwise(x, norm, conv.weight) if isinstance(conv, Conv2d) else None
+    weight = conv.masked_weight() if isinstance(conv, LearnedLayer) else conv.weight
+    if others:
+        return reactivated(values[unit[3].input.name], x, norm, weight)
+    return normed_pointwise(x, norm, weight)
 
 
 def _is_training_on_cpu(x: Tensor) -> bool:
-    return torch.is_grad_enabled() and x.device.type == "cpu" and not torch.compiler.is_compiling()
+    """A norm of a single position is left to torch, which refuses it."""
+    return (
+        torch.is_grad_enabled()
+        and x.device.type == "cpu"
+        and x.numel() > x.shape[1]
+        and not torch.compiler.is_compiling()
+    )
 
 
 def _is_hooked(module: nn.Module) -> bool:

@@ -414,7 +414,11 @@ def _learned_linear(op: Any) -> nn.Module:
     )
 
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "hard_swish": nn.Hardswish}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    # In place: norms and linear layers, which stand before it, do not need their results again.
+    "relu": lambda: nn.ReLU(inplace=True),
+    "hard_swish": nn.Hardswish,
+}
 
 MODULES: dict[type[Op], Callable[[Any], nn.Module]] = {
     ops.Conv: _conv,

@@ -40,7 +40,7 @@ class FragmentModule(nn.Module):
     def _run(self, units: Iterable[Unit], values: dict[str, Tensor]) -> None:
         for unit in units:
             if len(unit) > 1:
-                y = computed_as_one(unit, self, values[unit[0].input.name])
+                y = computed_as_one(unit, self, values)
                 if y is not None:
                     values[unit[-1].output.name] = y
                     continue

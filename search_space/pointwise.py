@@ -31,10 +31,30 @@ def normed_pointwise(x: Tensor, norm: nn.BatchNorm2d, weight: Tensor) -> Tensor:
     Returns:
         ``(N, outputs, H, W)`` in channels-last memory; of autocast's type where that is on.
     """
+    return _apply(x, norm, weight, None)
+
+
+def reactivated(x: Tensor, new: Tensor, norm: nn.BatchNorm2d, weight: Tensor) -> Tensor:
+    """``x`` with the 1x1 convolution of ``relu(norm(new))`` added, and ``new`` after it.
+
+    Args:
+        x: ``(N, features, H, W)``.
+        new: ``(N, channels, H, W)``.
+        norm: Of the new channels.
+        weight: ``(features, channels, 1, 1)``.
+
+    Returns:
+        ``(N, features + channels, H, W)`` in channels-last memory (CondenseNetV2, section 3.1).
+    """
+    return _apply(new, norm, weight, x)
+
+
+def _apply(x: Tensor, norm: nn.BatchNorm2d, weight: Tensor, base: Tensor | None) -> Tensor:
     mean, variance = batch_statistics(x, norm) if norm.training else running_statistics(norm)
-    scale = norm.weight * (variance + norm.eps).rsqrt()
-    shift = norm.bias - mean * scale
-    y: Tensor = _RectifiedLinear.apply(x, scale, shift, weight.flatten(1))
+    deviation = (variance + norm.eps).sqrt()
+    y: Tensor = _NormedPointwise.apply(
+        x, norm.weight, norm.bias, weight.flatten(1), base, mean, deviation, norm.training
+    )
     return y
 
 
@@ -45,78 +65,94 @@ def running_statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     return norm.running_mean, norm.running_var
 
 
+@torch.no_grad()
 def batch_statistics(x: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel, which the norm's running statistics count."""
-    mean, variance = _Moments.apply(x)
     count = x.numel() // x.shape[1]
+    running_mean, running_variance = running_statistics(norm)
+    # As running statistics of momentum 1 they are in the norm's precision whatever x is in.
+    mean, variance = torch.zeros_like(running_mean), torch.zeros_like(running_variance)
+    torch.ops.aten.batch_norm_update_stats(x, mean, variance, 1.0)
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked.add_(1)
     momentum = norm.momentum or 1 / int(norm.num_batches_tracked)
-    with torch.no_grad():
-        running_mean, running_variance = running_statistics(norm)
-        running_mean.lerp_(mean, momentum)
-        running_variance.lerp_(variance * (count / (count - 1)), momentum)
-    return mean, variance
+    running_mean.lerp_(mean, momentum)
+    running_variance.lerp_(variance, momentum)
+    return mean, variance * ((count - 1) / count)
 
 
-class _Moments(torch.autograd.Function):
-    """Mean and biased variance over all but the channels, in at least single precision."""
+class _NormedPointwise(torch.autograd.Function):
+    """``relu(gain * (x - mean) / deviation + bias)`` times ``weight``, of which only x is kept.
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        count = x.numel() // x.shape[1]
-        # As running statistics of momentum 1 they are in single precision whatever x is in.
-        mean, variance = torch.zeros(2, x.shape[1], dtype=_sum_type(x.dtype), device=x.device)
-        torch.ops.aten.batch_norm_update_stats(x, mean, variance, 1.0)
-        variance *= (count - 1) / count
-        ctx.save_for_backward(x, mean)
-        return mean, variance
+    With a ``base`` the product is added to it, and x joined behind the sum. Where ``of_batch``,
+    mean and deviation are those of x, and the gradient of x knows it.
+    """
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, d_mean: Tensor, d_variance: Tensor) -> Tensor:
-        x, mean = ctx.saved_tensors
-        count = x.numel() // x.shape[1]
-        slope = d_variance * (2 / count)
-        offset = d_mean / count - mean * slope
-        return torch.addcmul(_per_channel(offset), x, _per_channel(slope)).to(x.dtype)
-
-
-class _RectifiedLinear(torch.autograd.Function):
-    """``relu(x * scale + shift)`` times ``weight`` (outputs, inputs), of which only x is kept."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, scale, shift, weight)
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        gain: Tensor,
+        bias: Tensor,
+        weight: Tensor,
+        base: Tensor | None,
+        mean: Tensor,
+        deviation: Tensor,
+        of_batch: bool,
+    ) -> Tensor:
+        ctx.save_for_backward(x, gain, bias, weight, mean, deviation)
+        ctx.of_batch, ctx.joins = of_batch, base is not None
         dtype = _autocast_type(x)
-        n, _, height, width = x.shape
-        y = x.new_empty(n, height, width, weight.shape[0], dtype=dtype)
-        weight = weight.to(_product_type(dtype))
-        pieces = _Pieces(x, weight.dtype)
-        for rows, results in pieces.split(_rows(x), y.view(-1, y.shape[-1])):
-            _multiply(pieces.rectified(rows, scale, shift), weight.T, results)
+        n, channels, height, width = x.shape
+        outputs = weight.shape[0]
+        y = x.new_empty(n, height, width, outputs + channels * ctx.joins, dtype=dtype)
+        rows = y.view(-1, y.shape[-1])
+        multiplied = weight.to(_product_type(dtype)).T
+        scale = gain / deviation
+        pieces = _Pieces(x, multiplied.dtype)
+        sources = [_rows(x), rows[:, :outputs], *([_rows(base)] if base is not None else [])]
+        for piece, results, *onto in pieces.split(*sources):
+            rectified = pieces.rectified(piece, scale, bias - mean * scale)
+            _multiply(rectified, multiplied, results, *onto)
+        if ctx.joins:
+            rows[:, outputs:] = _rows(x)
         return y.permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        x, scale, shift, weight = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, gain, bias, weight, mean, deviation = ctx.saved_tensors
+        outputs = weight.shape[0]
         product = weight.to(_product_type(gradient.dtype))
+        scale = gain / deviation
+        shift = bias - mean * scale
         dx = torch.empty_like(x, memory_format=torch.channels_last)
         d_scale, d_shift, d_weight = (torch.zeros_like(t) for t in (scale, shift, weight))
         pieces = _Pieces(x, product.dtype)
-        for rows, d_results, d_rows in pieces.split(_rows(x), _rows(gradient), _rows(dx)):
+        for rows, d_rows, d_results in pieces.split(_rows(x), _rows(dx), _rows(gradient)):
             rectified = pieces.rectified(rows, scale, shift)
-            d_results = d_results.to(product.dtype)
-            d_weight += d_results.T @ rectified
-            d_affine = torch.mm(d_results, product, out=pieces.second[: len(rows)])
+            d_product = d_results[:, :outputs].to(product.dtype)
+            d_weight += d_product.T @ rectified
+            d_affine = torch.mm(d_product, product, out=pieces.second[: len(rows)])
             torch.ops.aten.threshold_backward.grad_input(
                 d_affine, rectified, 0, grad_input=d_affine
             )
             d_shift += d_affine.sum(0, dtype=d_shift.dtype)
-            torch.mul(d_affine, scale, out=d_rows)
+            if ctx.joins:
+                torch.addcmul(d_results[:, outputs:], d_affine, scale, out=d_rows)
+            else:
+                torch.mul(d_affine, scale, out=d_rows)
             d_scale += d_affine.mul_(rows).sum(0, dtype=d_scale.dtype)
-        return dx, d_scale, d_shift, d_weight
+        # Of what the norm divides by its deviation: the sum of gradient times deviation from mean.
+        d_normed = (d_scale - mean * d_shift) / deviation
+        if ctx.of_batch:
+            count = len(x) * x.shape[2] * x.shape[3]
+            slope = -scale * d_normed / (deviation * count)
+            offset = -scale * d_shift / count - mean * slope
+            for rows, d_rows in pieces.split(_rows(x), _rows(dx)):
+                d_rows.addcmul_(rows, slope).add_(offset)
+        d_base = gradient[:, :outputs] if ctx.joins else None
+        return dx, d_normed, d_shift, d_weight, d_base, None, None, None
 
 
 class _Pieces:
@@ -141,15 +177,15 @@ def _rows(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
-def _per_channel(vector: Tensor) -> Tensor:
-    return vector[:, None, None]
-
-
-def _multiply(rows: Tensor, matrix: Tensor, results: Tensor) -> None:
-    if results.dtype == rows.dtype:
+def _multiply(rows: Tensor, matrix: Tensor, results: Tensor, onto: Tensor | None = None) -> None:
+    """Writes ``onto + rows @ matrix`` to the results."""
+    if results.dtype != rows.dtype or (onto is not None and onto.dtype != rows.dtype):
+        product = rows @ matrix
+        results.copy_(product if onto is None else product.add_(onto))
+    elif onto is None:
         torch.mm(rows, matrix, out=results)
     else:
-        results.copy_(rows @ matrix)
+        torch.addmm(onto, rows, matrix, out=results)
 
 
 def _autocast_type(x: Tensor) -> torch.dtype:
@@ -161,10 +197,6 @@ def _product_type(dtype: torch.dtype) -> torch.dtype:
     """What matrices of a type are multiplied in: processors that lack the instructions for half
     precision would emulate them, slower than single precision."""
     return torch.float32 if dtype.itemsize == 2 and not _MULTIPLIES_HALF else dtype
-
-
-def _sum_type(dtype: torch.dtype) -> torch.dtype:
-    return torch.float32 if dtype.itemsize == 2 else dtype
 
 
 _MULTIPLIES_HALF = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

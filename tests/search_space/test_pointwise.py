@@ -1,0 +1,126 @@
+"""Norm, ReLU and 1x1 convolution as one: the numbers of the separate modules."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_space import pointwise
+from search_space.pointwise import normed_pointwise, reactivated
+
+CHANNELS, OUTPUTS = 6, 10
+
+
+def random(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def a_norm(*, training: bool, momentum: float | None = 0.1) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(CHANNELS, momentum=momentum, dtype=torch.float64).train(training)
+    for seed, tensor in enumerate((*norm.parameters(), norm.running_mean)):
+        assert tensor is not None
+        tensor.data.copy_(random(CHANNELS, seed=seed))
+    assert norm.running_var is not None
+    norm.running_var.copy_(random(CHANNELS, seed=9).square() + 0.1)
+    return norm
+
+
+def plain_pointwise(x: Tensor, norm: nn.BatchNorm2d, weight: Tensor) -> Tensor:
+    return F.conv2d(norm(x).relu(), weight)
+
+
+def plain_reactivated(x: Tensor, new: Tensor, norm: nn.BatchNorm2d, weight: Tensor) -> Tensor:
+    return torch.cat([x + plain_pointwise(new, norm, weight), new], 1)
+
+
+def run(
+    function: Callable[..., Tensor], maps: list[Tensor], **norm_settings: object
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Output and gradients; buffers of the norm."""
+    norm = a_norm(**norm_settings)  # type: ignore[arg-type]
+    weight = random(OUTPUTS, CHANNELS, 1, 1, seed=3).requires_grad_()
+    leaves = [m.clone().requires_grad_() for m in maps]
+    y = function(*leaves, norm, weight)
+    # More than the mean matters: each position has a weight of its own.
+    (y * random(*y.shape, seed=4)).sum().backward()
+    gradients = [t.grad for t in (*leaves, weight, *norm.parameters())]
+    assert all(g is not None for g in gradients)
+    return [y, *(g for g in gradients if g is not None)], list(norm.buffers())
+
+
+LAYOUTS = (torch.contiguous_format, torch.channels_last)
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 3 * CHANNELS * 8, 2**20])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "norm_settings",
+    [{"training": True}, {"training": False}, {"training": True, "momentum": None}],
+)
+def test_results_gradients_and_statistics_are_those_of_the_modules(
+    norm_settings: dict[str, object],
+    layout: torch.memory_format,
+    piece_bytes: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pointwise, "PIECE_BYTES", piece_bytes)
+    x = random(2, CHANNELS, 3, 5, seed=5).contiguous(memory_format=layout) + 2
+    base = random(2, OUTPUTS, 3, 5, seed=6).contiguous(memory_format=layout)
+    for function, plain, maps in (
+        (normed_pointwise, plain_pointwise, [x]),
+        (reactivated, plain_reactivated, [base, x]),
+    ):
+        found, expected = run(function, maps, **norm_settings), run(plain, maps, **norm_settings)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_channels_of_a_wider_map_are_read_in_place() -> None:
+    wide = random(2, CHANNELS + 4, 3, 3, seed=5).contiguous(memory_format=torch.channels_last)
+    maps = [wide[:, :CHANNELS]]
+    found, expected = (
+        run(normed_pointwise, maps, training=True),
+        run(plain_pointwise, maps, training=True),
+    )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_a_dead_gain_keeps_its_gradient() -> None:
+    """Nothing is divided by the gain."""
+
+    def with_dead_gain(function: Callable[..., Tensor]) -> Tensor:
+        norm = a_norm(training=True)
+        norm.weight.data.zero_()
+        weight = random(OUTPUTS, CHANNELS, 1, 1, seed=3)
+        y = function(random(2, CHANNELS, 3, 3, seed=5), norm, weight)
+        (y * random(*y.shape, seed=4)).sum().backward()
+        assert norm.weight.grad is not None
+        return norm.weight.grad
+
+    torch.testing.assert_close(with_dead_gain(normed_pointwise), with_dead_gain(plain_pointwise))
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_autocast_writes_half_precision_and_rounds_no_more_than_the_modules(
+    native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pointwise, "_MULTIPLIES_HALF", native)
+    x = random(4, CHANNELS, 5, 5, seed=5)
+    weight = random(OUTPUTS, CHANNELS, 1, 1, seed=3)
+    norm = a_norm(training=True)
+    expected = plain_pointwise(x, norm, weight)
+    half, single, kernel = x.bfloat16(), a_norm(training=True).float(), weight.float()
+    kernel.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = normed_pointwise(half, single, kernel)
+        usual = plain_pointwise(half, a_norm(training=True).float(), kernel)
+    assert found.dtype == usual.dtype == torch.bfloat16
+    assert (found - expected).norm() < 1.5 * (usual - expected).norm()
+    found.sum().backward()
+    assert kernel.grad is not None
+    assert kernel.grad.dtype == torch.float32
+    (expected_gradient,) = torch.autograd.grad(usual.sum(), kernel)
+    torch.testing.assert_close(kernel.grad, expected_gradient, rtol=0.05, atol=1.0)
