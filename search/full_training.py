@@ -169,6 +169,9 @@ class TrainingDisplay(Protocol):
     def epoch(self, row: EpochRow) -> None:
         """An epoch is complete."""
 
+    def warn(self, text: str) -> None:
+        """Something is to be known."""
+
 
 def read_result(out: Path) -> Result | None:
     """The result in a folder; None where the training is not complete."""
@@ -234,6 +237,11 @@ def train(
             watcher.close()
         if fabric.global_rank == 0:
             _write_end(network, training, data, config, out)
+            if data.unreadable:
+                display.warn(
+                    f"{counted(len(data.unreadable), 'image')} could not be read and were left out:"
+                    f" {', '.join(data.unreadable)}"
+                )
         fabric.barrier()
     result = read_result(out)
     assert result is not None

@@ -166,6 +166,9 @@ class TrainDisplay:
             f" {row.density:.0%} kept, {row.images_per_s:,.0f} images/s"
         )
 
+    def warn(self, text: str) -> None:
+        self._say(f"Warning: {text}")
+
     def _say(self, text: str) -> None:
         if not self.quiet:
             self.console.print(text, highlight=False, soft_wrap=True, markup=False)
