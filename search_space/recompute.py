@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
 
@@ -33,8 +34,9 @@ def recomputed(module: nn.Module, *inputs: Tensor) -> Any:
 
 @contextmanager
 def scratch_buffers(module: nn.Module) -> Iterator[None]:
-    """Lets the module write into copies of its buffers, which are dropped at the end."""
-    owned = [(m, n, b) for m in module.modules() for n, b in m.named_buffers(recurse=False)]
+    """Lets the module's norms write into copies of their statistics, dropped at the end."""
+    norms = [m for m in module.modules() if isinstance(m, _NormBase)]
+    owned = [(m, n, b) for m in norms for n, b in m.named_buffers(recurse=False)]
     try:
         for owner, name, buffer in owned:
             setattr(owner, name, buffer.clone())

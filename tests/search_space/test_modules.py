@@ -1,5 +1,6 @@
 """The modules of single operations, and how learned layers condense."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -455,3 +456,104 @@ def test_masks_are_saved_with_the_weights() -> None:
         assert fresh.mask.equal(layer.mask)
         fresh.condense(1.0)
         assert not (fresh.mask & ~layer.mask).any()
+
+
+# --- What is remembered of a mask -------------------------------------------------------------
+
+
+def agrees(layer: LearnedLayer) -> bool:
+    """Whether what the layer remembers is what its mask says."""
+    counts = layer.mask.sum(1)
+    right = bool((counts == layer.mask.shape[1] // layer.factor).all())
+    masked = layer.masked_weight() != 0
+    return (
+        layer.kept == int(counts[0])
+        and layer.is_condensed == right
+        and layer.importance()
+        .masked_fill(~layer.mask, 0)
+        .sum()
+        .isclose((layer.weight.abs() * masked).sum())
+    )
+
+
+CHANGES: dict[str, Callable[[LearnedLayer], LearnedLayer]] = {
+    "condensed": lambda layer: (layer.condense(1.0), layer)[1],
+    "copied": copy.deepcopy,
+    "copied, then condensed": lambda layer: CHANGES["condensed"](copy.deepcopy(layer)),
+    "converted": lambda layer: layer.to(torch.float64),
+    "filled": lambda layer: (layer.mask.fill_(True), layer)[1],
+    "replaced": lambda layer: (setattr(layer, "mask", torch.ones_like(layer.mask)), layer)[1],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_remembered_of_a_mask_follows_its_changes(change: str) -> None:
+    for layer in layers(24, 4):
+        assert agrees(layer)
+        layer.condense(0.25)
+        assert agrees(layer)
+        assert agrees(CHANGES[change](layer))
+
+
+def test_a_loaded_mask_is_noticed() -> None:
+    for layer, other in zip(layers(24, 4), layers(24, 4), strict=True):
+        other.condense(1.0)
+        assert agrees(layer)
+        layer.load_state_dict(other.state_dict())
+        assert layer.is_condensed
+        assert agrees(layer)
+
+
+def test_an_unchanged_mask_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for layer in layers(24, 4):
+        before = layer.kept, layer.is_condensed, layer.expanded_mask()
+        monkeypatch.setattr(Tensor, "sum", None)
+        layer.condense(0.0)
+        after = layer.kept, layer.is_condensed, layer.expanded_mask()
+        monkeypatch.undo()
+        assert all(one is other for one, other in zip(before, after, strict=True))
+
+
+# --- Group lasso ------------------------------------------------------------------------------
+
+
+def test_group_lasso_sums_the_norms_of_what_each_group_keeps() -> None:
+    # Rows 0 and 2 are group 0: columns of (3, 4), (0, 0); rows 1 and 3: (5, 12), (8, 15).
+    conv = with_weight(
+        LearnedGroupConv(2, 4, 1, 2, 2), [[3.0, 0.0], [5.0, 8.0], [4.0, 0.0], [12.0, 15.0]]
+    )
+    assert conv.group_lasso().item() == pytest.approx(5 + 1e-3 + 13 + 17)
+    conv.condense(1.0)
+    assert conv.group_lasso().item() == pytest.approx(5 + 17)
+    # Columns 0 and 2 are group 0, 1 and 3 group 1.
+    reactivation = with_weight(
+        SparseReactivation(4, 2, 1, 2, 2), [[3.0, 5.0, 4.0, 12.0], [0.0, 8.0, 0.0, 15.0]]
+    )
+    assert reactivation.group_lasso().item() == pytest.approx(5 + 1e-3 + 13 + 17)
+    reactivation.condense(1.0)
+    assert reactivation.group_lasso().item() == pytest.approx(5 + 17)
+    linear = with_weight(classifier(2, 2, 2), [[3.0, 5.0], [4.0, 12.0]])
+    assert linear.group_lasso().item() == pytest.approx(5 + 13)
+    linear.condense(1.0)
+    assert linear.group_lasso().item() == pytest.approx(13)
+
+
+def test_group_lasso_takes_blocks_and_kernels_whole() -> None:
+    conv = with_weight(LearnedGroupConv(4, 1, 1, 1, 2, block=2), [[3.0, 4.0, 5.0, 12.0]])
+    assert conv.group_lasso().item() == pytest.approx(5 + 13)
+    wide = LearnedGroupConv(1, 1, 3, 1, 1)
+    nn.init.constant_(wide.weight, 2.0)
+    assert wide.group_lasso().item() == pytest.approx(6)
+
+
+def test_group_lasso_pulls_kept_weights_and_leaves_dropped_ones() -> None:
+    layer = with_weight(LearnedGroupConv(3, 2, 1, 1, 3), [[3.0, 0.0, 1.0], [4.0, 0.0, 1.0]])
+    layer.condense(0.25)
+    layer.group_lasso().backward()
+    gradient = layer.weight.grad
+    assert gradient is not None
+    kept_inputs = layer.mask[0].tolist()
+    assert gradient[:, 0, 0, 0].tolist() == pytest.approx([0.6, 0.8])
+    assert gradient[:, 1].abs().sum() == 0
+    assert bool((gradient[:, 2] != 0).all()) == kept_inputs[2]
+    assert gradient.isfinite().all()
