@@ -18,9 +18,18 @@ Unit = tuple[Op, ...]
 """Operations in the order of execution, of which only the last one's output is read later."""
 
 
-@lru_cache(maxsize=4096)
 def units_of(fragment: Fragment) -> tuple[Unit, ...]:
-    """The operations of a fragment, those that may be computed as one taken together."""
+    """The operations of a fragment, those that may be computed as one taken together.
+
+    In a compiler, which takes together by itself, each stands alone.
+    """
+    if torch.compiler.is_compiling():
+        return tuple((op,) for op in fragment.ops)
+    return _units_of(fragment)
+
+
+@lru_cache(maxsize=4096)
+def _units_of(fragment: Fragment) -> tuple[Unit, ...]:
     return units(fragment.ops)
 
 
@@ -72,8 +81,8 @@ _KINDS = {5: _is_reactivated, 3: _is_normed_pointwise}
 def computed_as_one(unit: Unit, modules: nn.Module, values: Mapping[str, Tensor]) -> Tensor | None:
     """The output of a unit of several operations; None where they have to run one by one.
 
-    They do when nothing is trained, not on the CPU, in a compiler (which fuses by itself), and
-    where somebody has replaced a module or hooked onto one.
+    They do when nothing is trained, not on the CPU, and where somebody has replaced a module or
+    hooked onto one.
     """
     x = values[unit[0].input.name]
     norm, _, conv, *others = members = [getattr(modules, op.name) for op in unit]
@@ -92,12 +101,7 @@ def computed_as_one(unit: Unit, modules: nn.Module, values: Mapping[str, Tensor]
 
 def _is_training_on_cpu(x: Tensor) -> bool:
     """A norm of a single position is left to torch, which refuses it."""
-    return (
-        torch.is_grad_enabled()
-        and x.device.type == "cpu"
-        and x.numel() > x.shape[1]
-        and not torch.compiler.is_compiling()
-    )
+    return torch.is_grad_enabled() and x.device.type == "cpu" and x.numel() > x.shape[1]
 
 
 def _is_hooked(module: nn.Module) -> bool:

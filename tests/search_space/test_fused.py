@@ -147,3 +147,10 @@ def test_it_trains_distributed(a_spec: NetworkSpec, tmp_path: object) -> None:
         assert_same(expected, found)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_a_compiler_sees_one_graph_of_the_same_numbers(a_spec: NetworkSpec) -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(network(a_spec), backend="eager", fullgraph=True)
+    found = {n.replace("_orig_mod.", ""): t for n, t in trained(compiled, a_spec).items()}
+    assert_same(trained(network(a_spec), a_spec), found)
