@@ -279,14 +279,14 @@ def main() -> None:
     if args.compile:
         names += [n for n in ("fp32-compiled", "bf16-compiled") if n not in names]
     ways = [WAYS[name] for name in names]
-    results = {
-        f"{case.name}-batch-{case.batch}": compare(case, ways, args)
-        for case in cases(args.device, args.reference_condensenet, args.reference_condensenetv2)
-        if not args.networks or case.name in args.networks
-    }
-    if args.json:
-        report = {"machine": machine(args.device), "rounds": args.rounds, "networks": results}
-        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    results: dict[str, object] = {}
+    for case in cases(args.device, args.reference_condensenet, args.reference_condensenetv2):
+        if args.networks and case.name not in args.networks:
+            continue
+        results[f"{case.name}-batch-{case.batch}"] = compare(case, ways, args)
+        if args.json:
+            report = {"machine": machine(args.device), "rounds": args.rounds, "networks": results}
+            args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
