@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -174,7 +175,7 @@ class Training:
         batches = self.train_part.load(
             own, augment=self.recipe.augment, seed=(self.seed, epoch), workers=self.workers
         )
-        while shards := [batch for batch, _ in zip(batches, range(self.accumulate), strict=False)]:
+        while shards := list(islice(batches, self.accumulate)):
             yield shards
 
     def _update(self, shards: list[tuple[Tensor, Tensor]]) -> bool:
@@ -242,7 +243,8 @@ class Training:
         return float(self.optimiser.param_groups[0]["lr"])
 
     def _epoch_row(self, epoch: int) -> EpochRow:
-        average_statistics(self.network, self.fabric)
+        for network in dict.fromkeys((self.network, self.result)):
+            average_statistics(network, self.fabric)
         measured = self._validate()
         sums, self._epoch = self._epoch, EpochSums()
         row = EpochRow(
