@@ -83,20 +83,23 @@ def recalibrate(
 
     Running averages lag behind weights that still change fast: after a short training they
     describe a network that no longer is, and the score would tell more of them than of it.
+    Norms alone are in training mode meanwhile, dropout is not; in the end nothing is.
     """
     device = next(network.parameters()).device
+    network.eval()
     norms = norms_of(network)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
-    network.train()
+        norm.train()
     # Data sets are stored class by class; the order has to be a random one, always the same.
     order = epoch_order(len(part), batch_size, shards=1, seed=0, epoch=0)[:batches]
     for images, _ in part.load([batch for (batch,) in order], augment=augment, seed=(0, 0)):
         network(images.to(device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+        norm.eval()
 
 
 def average_statistics(network: nn.Module, fabric: Fabric) -> None:
