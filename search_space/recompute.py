@@ -21,13 +21,12 @@ def recomputed(module: nn.Module, *inputs: Tensor) -> Any:
 
     The second computation stops at the last result that the backward pass reads, so a final
     convolution runs once only. It leaves no trace in the module's buffers: running statistics
-    count each batch once. The module must not draw random numbers.
+    count each batch once. It draws the random numbers of the first one, as dropout must.
     """
     return checkpoint(
         module,
         *inputs,
         use_reentrant=False,
-        preserve_rng_state=False,
         context_fn=lambda: (nullcontext(), scratch_buffers(module)),
     )
 
