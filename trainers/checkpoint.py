@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +17,7 @@ from search_space.errors import UserError
 from trainers.training import Training
 
 VERSION = 1
+_KEYS = ("version", "settings", "state")
 
 
 def save_checkpoint(training: Training, path: Path, settings: Mapping[str, Any]) -> None:
@@ -30,9 +31,8 @@ def save_checkpoint(training: Training, path: Path, settings: Mapping[str, Any])
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            torch.save(
-                {"version": VERSION, "settings": dict(settings), "state": training.state()}, file
-            )
+            content = (VERSION, dict(settings), training.state())
+            torch.save(dict(zip(_KEYS, content, strict=True)), file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -47,12 +47,9 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> Mapping[str, Any
         UserError: the file cannot be read, or was written with other settings; the message names
             the first that differs.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"the checkpoint {path} cannot be read: {reason}") from None
-    if not isinstance(content, dict) or content.get("version") != VERSION:
+    content = _read(path)
+    complete = isinstance(content, dict) and content.keys() == set(_KEYS)
+    if not complete or content["version"] != VERSION:
         raise UserError(
             f"the checkpoint {path} has no version {VERSION}, the one read here; begin anew with"
             " another --out"
@@ -67,6 +64,20 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> Mapping[str, Any
             )
     state: Mapping[str, Any] = content["state"]
     return state
+
+
+def _read(path: Path) -> Any:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # torch writes checksums and reads over them.
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"its part {damaged} is damaged")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # Bytes that torch did not write can raise anything.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"the checkpoint {path} cannot be read: {reason}; begin anew with another --out"
+        ) from None
 
 
 class StopRequest:
