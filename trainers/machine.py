@@ -32,7 +32,7 @@ def machine(devices: str = "auto", precision: str = "32") -> Fabric:
     import torch
 
     match = re.fullmatch(r"(auto|cpu|cuda)(?::(\d+))?", devices)
-    if not match or match[2] == "0":
+    if not match or (match[2] and int(match[2]) == 0):
         raise UserError(f"--devices {devices!r} must be auto, cpu, cuda, cpu:COUNT or cuda:COUNT")
     there = torch.cuda.device_count()
     kind = ("cuda" if there else "cpu") if match[1] == "auto" else match[1]

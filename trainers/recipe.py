@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -118,10 +119,17 @@ class Recipe:
             raise UserError(f"{what} has the unknown setting {unknown[0]!r}; known: {known}")
         if missing := [name for name in ("name", "epochs") if name not in data]:
             raise UserError(f"{what} lacks `{missing[0]}`")
-        values = dict(data)
-        if isinstance(values.get("milestones"), list):
-            values["milestones"] = tuple(values["milestones"])
-        return cls(**values)
+        return cls(**{f.name: _read(f.type, data[f.name]) for f in fields(cls) if f.name in data})
+
+
+def _read(kind: object, value: Any) -> Any:
+    """YAML takes ``1e-4`` for a word and ``32`` for a number, whatever the setting is."""
+    if kind == "float" and isinstance(value, str):
+        with suppress(ValueError):
+            return float(value)
+    if kind == "str" and _whole(value):
+        return str(value)
+    return value
 
 
 def _number(value: object) -> bool:
@@ -161,6 +169,6 @@ _RULES: tuple[tuple[str, Any, str], ...] = (
     ("pruning", lambda v: v in PRUNING, f"one of {', '.join(PRUNING)}"),
     ("condense_classifier", lambda v: v in CLASSIFIER, f"one of {', '.join(CLASSIFIER)}"),
     ("recalibration_batches", lambda v: _whole(v) and v >= 0, "a whole number of at least 0"),
-    ("precision", lambda v: v in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
+    ("precision", lambda v: v in tuple(PRECISIONS), f"one of {', '.join(PRECISIONS)}"),
 )
 """Setting, what it accepts, and the rule in words."""
