@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from PIL import Image
 
 from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec
 from trainers.data import DataSplits, load_data
+from trainers.machine import machine
+from trainers.training import training_spec
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -62,6 +65,18 @@ def network() -> NetworkSpec:
         stages=(STAGE, STAGE),
         head=HeadSpec(condense_factor=2),
     )
+
+
+@pytest.fixture(scope="session")
+def small(network: NetworkSpec) -> NetworkSpec:
+    """The same for the digits."""
+    return training_spec(network, 10, 8)
+
+
+@pytest.fixture(scope="session")
+def fabric() -> Fabric:
+    """This process and its CPU."""
+    return machine("cpu")
 
 
 class StubCifar:
