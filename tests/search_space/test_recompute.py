@@ -1,6 +1,7 @@
 """Recomputation: the same numbers, each batch counted once, fewer bytes held."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch.utils.checkpoint import CheckpointError
 
 from search_space import NetworkSpec, build
 from search_space.network import Network
-from search_space.recompute import scratch_buffers
+from search_space.recompute import recomputed, scratch_buffers
 
 
 @pytest.fixture
@@ -136,3 +137,18 @@ def test_scratch_buffers_leave_no_trace() -> None:
     assert norm.num_batches_tracked is count
     assert mean.equal(torch.zeros(3))
     assert int(count) == 0
+
+
+def test_what_was_dropped_out_is_dropped_out_again() -> None:
+    module = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5), nn.Tanh(), nn.Linear(8, 8))
+    inputs = torch.ones(4, 8)
+    gradients = []
+    for run in (module, partial(recomputed, module)):
+        module.zero_grad()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            output = run(inputs)
+        output.square().sum().backward()
+        gradients.append([p.grad.clone() for p in module.parameters() if p.grad is not None])
+    assert len(gradients[0]) == 4
+    assert all(map(torch.equal, *gradients))
