@@ -131,6 +131,7 @@ def test_only_what_the_recipe_says_is_dropped_while_training(
             assert bool((read == 1).all()) == (rate == 0)
 
 
+@torch.no_grad()  # else layers with hooks are computed in other steps than those without
 def test_nothing_is_dropped_in_evaluation_mode(learning: Network) -> None:
     learning.eval()
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
