@@ -160,11 +160,16 @@ def write_by_dynamo(
     onnx.save(model, folder / ONNX)
 
 
-def onnx_runner(path: Path) -> Callable[[Images], Images]:
+def onnx_runner(path: Path, classes: int | None = None) -> Callable[[Images], Images]:
     """What computes logits ``(N, classes)`` of images by an ONNX file, with onnxruntime.
 
+    Args:
+        path: The file.
+        classes: How many logits it must have; None for any number.
+
     Raises:
-        UserError: onnxruntime is not installed, or cannot load the file.
+        UserError: onnxruntime is not installed, or cannot load the file, which may have another
+            number of logits; what is returned raises it for images of another size.
     """
     runtime = import_optional("onnxruntime", extra="export")
     options = runtime.SessionOptions()
@@ -173,9 +178,19 @@ def onnx_runner(path: Path) -> Callable[[Images], Images]:
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has one class of error per code of its own
         raise UserError(f"{path} cannot be loaded as an ONNX file: {error}") from None
-    (source,) = session.get_inputs()
+    source, logits = session.get_inputs()[0], session.get_outputs()[0]
+    if classes is not None and logits.shape[-1] != classes:
+        raise UserError(
+            f"{path} computes {logits.shape[-1]} logits, the network has {classes} classes; name"
+            " the network that it was exported from"
+        )
 
     def run(images: Images) -> Images:
+        if list(images.shape[1:]) != list(source.shape[1:]):
+            raise UserError(
+                f"{path} takes images of {source.shape[1:]} (channels, height, width), not"
+                f" {list(images.shape[1:])}; choose --resolution accordingly"
+            )
         at_once = 1 if source.shape[0] == 1 else len(images)
         chunks = [images[i : i + at_once] for i in range(0, len(images), at_once)]
         return np.concatenate([session.run(None, {source.name: chunk})[0] for chunk in chunks])

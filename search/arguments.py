@@ -80,7 +80,7 @@ def space(args: argparse.Namespace) -> SearchSpace:
 
 def find_network(name: str) -> NetworkSpec:
     """A network by its name in the zoo, by a ``.yaml`` or ``.json`` file, or by a folder: of a
-    run, or one that ``search import`` or ``search export`` wrote.
+    run, or one that ``search train``, ``import`` or ``export`` wrote.
 
     Raises:
         UserError: none of these; the message names networks that are called alike.
@@ -98,7 +98,7 @@ def find_network(name: str) -> NetworkSpec:
             if not described.is_file():
                 raise UserError(
                     f"{path} holds no run and no {ARCHITECTURE}; name a folder that `search run`,"
-                    " `search import` or `search export` wrote"
+                    " `train`, `import` or `export` wrote"
                 )
             return NetworkSpec.load(described)
         best = RunFolder.open(path).best
@@ -112,12 +112,6 @@ def find_network(name: str) -> NetworkSpec:
     return zoo(name)
 
 
-def network_label(name: str) -> str:
-    """What to call a network: its name in the zoo, or that of its file or folder."""
-    path = Path(name)
-    return path.stem if path.suffix in (".yaml", ".yml", ".json") else path.resolve().name
-
-
 def absolute_data(name: str) -> str:
     """A data set's name that means the same from every folder."""
     kind, colon, path = name.partition(":")
@@ -128,6 +122,12 @@ def new_folder(name: str) -> Path:
     """The first of ``runs/NAME-1``, ``runs/NAME-2``... that does not exist."""
     taken = (Path("runs") / f"{name}-{i}" for i in range(1, 10_000))
     return next(path for path in taken if not path.exists())
+
+
+def label(network: str) -> str:
+    """What a network is called in the names of folders: in the zoo names have dots, too."""
+    path = Path(network)
+    return path.stem if path.suffix in (".yaml", ".yml", ".json") else path.resolve().name
 
 
 def names(texts: Sequence[str]) -> list[str]:
@@ -168,7 +168,6 @@ def chosen_recipe(args: argparse.Namespace, default: Recipe) -> Recipe:
     Raises:
         UserError: a value or a setting is none.
     """
-    from trainers.recipe import Recipe
     from trainers.recipes import recipe
 
     base = recipe(args.recipe) if args.recipe is not None else default
@@ -181,14 +180,27 @@ def chosen_recipe(args: argparse.Namespace, default: Recipe) -> Recipe:
         name, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"--set {text!r} must be SETTING=VALUE, such as weight_decay=4e-5")
-        changes[name.strip()] = plain_value(value)
-    Recipe.from_dict({**base.to_dict(), **changes}, "--set")
+        changes[name.strip()] = setting(base, name.strip(), value)
     return base.replace(**changes) if changes else base
 
 
-def plain_value(text: str) -> Any:
-    """A number, a truth value, a list or a word; 4e-5 is a number, which YAML denies."""
-    try:
-        return float(text) if not text.strip().lstrip("-").isdigit() else int(text)
-    except ValueError:
-        return yaml.safe_load(text)
+def setting(recipe: Recipe, name: str, text: str) -> Any:
+    """The value of a recipe's setting out of what a person writes.
+
+    Raises:
+        UserError: no such setting, or the text is no value; the recipe itself tests its range.
+    """
+    known = recipe.to_dict()
+    if name not in known:
+        raise UserError(f"a recipe has no setting {name!r}; known: {', '.join(known)}")
+    return text.strip() if isinstance(known[name], str) else _plain_value(name, text)
+
+
+def _plain_value(name: str, text: str) -> Any:
+    """A number, a truth value or a list; 4e-5 is a number, which YAML denies."""
+    for kind in (int, float, yaml.safe_load):
+        try:
+            return kind(text)
+        except (ValueError, yaml.YAMLError):
+            continue
+    raise UserError(f"`{name}` (={text!r}) must be a number, true, false or a list in brackets")

@@ -35,7 +35,7 @@ _EXPORTER = (
 
 _DATA = "digits, cifar10, cifar100, imagenet:PATH, folder:PATH, npz:FILE"
 _WEIGHTS = ".safetensors of the network (default: the one in the folder NET, else {} ones)"
-_NETWORK = "zoo name, .yaml or .json file, or folder of `search run`, `import` or `export`"
+_NETWORK = "zoo name, .yaml or .json file, or folder of `search run`, `train`, `import`, `export`"
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:

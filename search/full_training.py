@@ -1,27 +1,12 @@
-"""From a network and a data set to a folder with what the whole training leaves.
+"""From a network and a data set to a trained, condensed and verified network in a folder.
 
-::
-
-    recipe.yaml              how it was trained, everything resolved
-    metrics.csv, steps.csv   its epochs; its updates
-    curve.png                learning rate and loss, the drops marked
-    tensorboard/             the same for TensorBoard
-    checkpoint.pt            only while it is not complete
-    architecture.yaml, weights.safetensors, model.*, verification.json, card.md
-                             the network with its masks, exported and verified
-    condensed.safetensors    the weights that are left
-    result.json              what it is worth; written last
-
-A folder with ``result.json`` is complete; one with ``checkpoint.pt`` can be taken up again.
+What lies in that folder and what it means is told in :mod:`search.trained_folder`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +21,15 @@ from results.metrics import write_rows
 from results.trackers import TRACKERS, Tracker
 from results.trial import EpochRow, Measured, StepRow
 from results.weights import save_weights
+from search.trained_folder import (
+    CHECKPOINT,
+    CONDENSED,
+    RECIPE,
+    RESULT,
+    Result,
+    kept,
+    read_result,
+)
 from search_space import NetworkSpec, cost
 from search_space.budget import counted
 from search_space.errors import UnknownName, UserError
@@ -49,11 +43,6 @@ from trainers.order import in_order
 from trainers.parts import Part
 from trainers.recipe import Recipe
 from trainers.training import Training, TrainingFailed, training_spec
-
-CHECKPOINT = "checkpoint.pt"
-RESULT = "result.json"
-RECIPE = "recipe.yaml"
-CONDENSED = "condensed.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,16 +83,28 @@ class FullTraining:
     download: bool = False
 
     def check(self) -> None:
-        """Raises UserError where something named here does not exist."""
+        """Raises UserError where something named here does not exist, or the network is too deep
+        for its images."""
         check_formats(self.formats, ExportOptions())
         for name in self.trackers:
             if name not in TRACKERS:
                 raise UnknownName("tracker", name, TRACKERS)
         if self.recipe.augment not in AUGMENTATIONS:
             raise UnknownName("augmentation", self.recipe.augment, AUGMENTATIONS)
-        for name, least in (("seed", 0), ("accumulate", 1), ("workers", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"`{name}` (={getattr(self, name)}) must be at least {least}")
+        for name, least in (("seed", 0), ("accumulate", 1), ("workers", 0), ("resolution", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UserError(f"`{name}` (={value}) must be at least {least}")
+        self.spec_for(self.spec.classes)
+
+    @property
+    def pixels(self) -> int:
+        """What is trained at."""
+        return self.resolution or self.spec.image_size
+
+    def spec_for(self, classes: int) -> NetworkSpec:
+        """The network that is trained on so many classes."""
+        return training_spec(self.spec, classes, self.pixels, self.recipe.condense_classifier)
 
     def settings(self, training: Training, data: DataSplits) -> dict[str, Any]:
         """What must be the same when the training is taken up again."""
@@ -113,48 +114,9 @@ class FullTraining:
             "validation": self.validation,
             "seed": self.seed,
             "shards": training.shards,
+            "recipe": self.recipe.name,
             **self.recipe.to_dict(),
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What a trained and condensed network is worth.
-
-    ``validation`` is None where no images were held out. ``wall_s`` are the seconds of all updates.
-    """
-
-    network: str
-    id: str
-    data: str
-    recipe: str
-    epochs: int
-    seed: int
-    macs: int
-    params: int
-    validation: Measured | None
-    test: Measured
-    wall_s: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, numbers and strings, the inverse of :meth:`from_dict`."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Result:
-        """What was written down."""
-        held_out = data["validation"]
-        return cls(
-            **{
-                **data,
-                "validation": held_out and Measured(**held_out),
-                "test": Measured(**data["test"]),
-            }
-        )
-
-
-class Busy(UserError):
-    """Another process is training in the folder."""
 
 
 class TrainingDisplay(Protocol):
@@ -171,14 +133,6 @@ class TrainingDisplay(Protocol):
 
     def warn(self, text: str) -> None:
         """Something is to be known."""
-
-
-def read_result(out: Path) -> Result | None:
-    """The result in a folder; None where the training is not complete."""
-    path = out / RESULT
-    if not path.is_file():
-        return None
-    return Result.from_dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def train(
@@ -199,95 +153,92 @@ def train(
         trainers.fit.Interrupted: asked to stop; go on with ``resume``.
     """
     config.check()
-    if not resume:
-        _must_be_new(out)
-    elif (done := read_result(out)) is not None:
-        _must_be_the_same(config, done, out)
+    if (done := _complete(config, out, resume)) is not None:
         return done
     fabric = machine(config.devices, config.recipe.precision)
-    with _kept(out, fabric.global_rank == 0):
-        resolution = config.resolution or config.spec.image_size
-        data = load_data(
-            config.data,
-            resolution=resolution,
-            limit=None,
-            download=config.download,
-            validation=config.validation,
-        )
-        spec = training_spec(
-            config.spec, data.classes, resolution, config.recipe.condense_classifier
-        )
-        training = Training(
-            spec,
-            data,
-            config.recipe,
-            seed=config.seed,
-            fabric=fabric,
-            accumulate=config.accumulate,
-            workers=config.workers,
-            recompute=config.recompute,
-        )
-        settings = config.settings(training, data)
-        watcher = _Files(out, config, display)
-        try:
-            network = fit(training, out / CHECKPOINT, settings, watcher)
-        except TrainingFailed as failure:
-            raise UserError(f"{failure}; lower --lr or look at the data") from None
-        finally:
-            watcher.close()
-        if fabric.global_rank == 0:
-            _write_end(network, training, data, config, out)
-            if data.unreadable:
-                display.warn(
-                    f"{counted(len(data.unreadable), 'image')} could not be read and were left out:"
-                    f" {', '.join(data.unreadable)}"
-                )
-        fabric.barrier()
+    # All that can be refused is refused before the folder is made.
+    data = load_data(
+        config.data,
+        resolution=config.pixels,
+        limit=None,
+        download=config.download,
+        validation=config.validation,
+    )
+    training = Training(
+        config.spec_for(data.classes),
+        data,
+        config.recipe,
+        seed=config.seed,
+        fabric=fabric,
+        accumulate=config.accumulate,
+        workers=config.workers,
+        recompute=config.recompute,
+    )
+    with kept(out, fabric):
+        # Another command may have ended it since.
+        if (done := _complete(config, out, resume)) is not None:
+            return done
+        _train(training, data, config, out, display)
     result = read_result(out)
     assert result is not None
     return result
 
 
-def _must_be_new(out: Path) -> None:
-    for name, what in ((RESULT, "a complete"), (CHECKPOINT, "an unfinished")):
-        if (out / name).exists():
-            raise UserError(
-                f"{out} holds {what} training already; add --resume to go on with it, or choose"
-                " another --out"
-            )
+def _train(
+    training: Training, data: DataSplits, config: FullTraining, out: Path, display: TrainingDisplay
+) -> None:
+    fabric, watcher = training.fabric, _Files(out, config, display)
+    try:
+        network = fit(training, out / CHECKPOINT, config.settings(training, data), watcher)
+    except TrainingFailed as failure:
+        raise UserError(f"{failure}; lower --lr or look at the data") from None
+    finally:
+        watcher.close()
+    if fabric.global_rank == 0:
+        _write_end(network, training, data, config, out)
+        if data.unreadable:
+            left_out = counted(len(data.unreadable), "image")
+            display.warn(f"{left_out} could not be read: {', '.join(data.unreadable)}")
+    fabric.barrier()
+
+
+def _complete(config: FullTraining, out: Path, resume: bool) -> Result | None:
+    """What the folder's complete training came to; None where there is something to do.
+
+    Raises:
+        UserError: the folder is taken, or was asked for otherwise.
+    """
+    began, done = (out / CHECKPOINT).exists(), read_result(out)
+    if (out / ARCHITECTURE).exists() and not began and done is None:
+        raise UserError(f"{out} holds a network that was not trained there; choose another --out")
+    if not resume and (began or done is not None):
+        what = "an unfinished" if done is None else "a complete"
+        raise UserError(
+            f"{out} holds {what} training already; add --resume to go on with it, or choose"
+            " another --out"
+        )
+    if done is not None:
+        _must_be_the_same(config, done, out)
+    return done
 
 
 def _must_be_the_same(config: FullTraining, done: Result, out: Path) -> None:
     """Raises UserError where a complete training was another one than is asked for."""
     written = yaml.safe_load((out / RECIPE).read_text(encoding="utf-8"))
-    asked = config.recipe.to_dict()
-    pairs = {name: (written.get(name), value) for name, value in asked.items()}
-    resolution = config.resolution or config.spec.image_size
-    spec = NetworkSpec.load(out / ARCHITECTURE)
-    mine = training_spec(config.spec, spec.classes, resolution, config.recipe.condense_classifier)
-    pairs |= {"seed": (done.seed, config.seed), "network": (done.id, mine.id)}
+    classes = NetworkSpec.load(out / ARCHITECTURE).classes
+    pairs = {
+        "network": (done.id, config.spec_for(classes).id),
+        "data": (done.data, config.data),
+        "validation": (done.held_out, config.validation),
+        "seed": (done.seed, config.seed),
+        "recipe": (done.recipe, config.recipe.name),
+        **{name: (written.get(name), value) for name, value in config.recipe.to_dict().items()},
+    }
     for name, (then, now) in pairs.items():
         if then != now:
             raise UserError(
                 f"{out} is complete, with `{name}` {then!r}, not {now!r}; choose another --out"
             )
-
-
-@contextmanager
-def _kept(out: Path, first: bool) -> Iterator[None]:
-    """The folder, kept from other commands by the first process of this one."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = (out / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"the folder {out} cannot be written: {error}") from None
-    with file:
-        if first:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise Busy(f"another process is training in {out}; wait for it") from None
-        yield
 
 
 class _Files:
@@ -357,7 +308,6 @@ def _write_end(
         return evaluate(logits_of, part.to(device), recipe.batch_size, workers=config.workers)
 
     price = cost(training.spec)
-
     result = Result(
         network=config.network,
         id=training.spec.id,
@@ -367,6 +317,7 @@ def _write_end(
         seed=config.seed,
         macs=price.macs,
         params=price.params,
+        held_out=config.validation,
         validation=worth(data.validation) if data.validation else None,
         test=worth(data.load_test()),
         wall_s=round(sum(row.wall_s for row in training.epoch_rows), 3),

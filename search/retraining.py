@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from results.folder import RunFolder
     from results.study import Study
     from results.trial import Retrained, Trial
-    from search.full_training import FullTraining, Result
+    from search.full_training import FullTraining
     from search.runner import RunConfig
+    from search.trained_folder import Result
     from trainers.recipe import Recipe
 
 RETRAINED = "retrained"
@@ -59,13 +60,15 @@ def retrain(args: argparse.Namespace) -> int:
     study = folder.study()
     config = RunConfig.from_settings(study.settings)
     recipe = chosen_recipe(args, default_recipe(config))
-    args.resolution = args.resolution or default_resolution(config)
+    if args.resolution is None:
+        args.resolution = default_resolution(config)
 
     def training(trial: Trial) -> FullTraining:
         name = f"trial {trial.number} of {study.name}"
         return full_training(args, name, trial.proposal.spec, recipe, config.data)
 
-    done = retrain_winners(folder, study, args.top, training, args)
+    again = f"search retrain {folder.path} --top {args.top} --resume, with the same options"
+    done = retrain_winners(folder, study, args.top, training, args, again)
     if done is None:
         return INTERRUPTED
     _show(folder, done, args.json)
@@ -109,7 +112,10 @@ def retrain_run(
         )
 
     args.resume = True
-    done = retrain_winners(folder, study, args.retrain, training, args)
+    again = f"search retrain {folder.path} --top {args.retrain} --resume --seed {config.seed}"
+    if args.retrain_recipe:
+        again += f" --recipe {args.retrain_recipe}"
+    done = retrain_winners(folder, study, args.retrain, training, args, again)
     return INTERRUPTED if done is None else 0
 
 
@@ -119,8 +125,11 @@ def retrain_winners(
     top: int,
     training: Callable[[Trial], FullTraining],
     args: argparse.Namespace,
+    again: str,
 ) -> list[Trial] | None:
     """Trains the winners one after the other and writes what they reached into the study.
+
+    ``again`` are the words for how to go on where it is interrupted.
 
     Returns:
         Their trials; None where it was interrupted.
@@ -137,7 +146,6 @@ def retrain_winners(
     for trial in chosen:
         config = training(trial)
         name = f"{trial.number}-{config.recipe.name}-{config.seed}"
-        again = f"search retrain {folder.path} --top {top} --resume, with the same options"
         result = train_watched(config, folder.path / RETRAINED / name, args, again)
         if result is None:
             return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from search import arguments
 from search.arguments import INTERRUPTED, absolute_data, new_folder, parse_seconds
 from search_space.budget import format_count
-from search_space.errors import UnknownName
+from search_space.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
     from results.folder import RunFolder
@@ -30,12 +30,17 @@ def run(args: argparse.Namespace) -> int:
     from searchers import SEARCHERS
     from trainers.data import DATASETS, USAGE
     from trainers.recipes import RECIPES
+    from trainers.recipes import recipe as find_recipe
 
     quiet_optuna()
     if args.searcher not in SEARCHERS:
         raise UnknownName("searcher", args.searcher, SEARCHERS)
     if args.data.partition(":")[0] not in DATASETS:
         raise UnknownName("data set", args.data.partition(":")[0], USAGE)
+    if args.retrain is not None and args.retrain < 1:
+        raise UserError(f"--retrain {args.retrain} must be at least 1")
+    if args.retrain_recipe is not None:
+        find_recipe(args.retrain_recipe)  # hours before it is needed
     config = RunConfig(
         space=arguments.space(args),
         limits=arguments.limits(args),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -21,16 +22,23 @@ from search.arguments import (
     add_recipe,
     chosen_recipe,
     find_network,
-    network_label,
-    new_folder,
-    plain_value,
+    label,
+    setting,
 )
-from search.training import add_machine, full_training, is_first_process, train_watched
-from search_space.errors import SpecError, UnknownName, UserError
+from search.training import (
+    add_machine,
+    folder_for_all,
+    full_training,
+    is_first_process,
+    train_watched,
+)
+from search_space.budget import counted
+from search_space.errors import SpecError, UserError
 
 if TYPE_CHECKING:
     from results.sweep import SweepRow
-    from search.full_training import FullTraining, Result
+    from search.full_training import FullTraining
+    from search.trained_folder import Result
     from search_space import NetworkSpec
     from trainers.recipe import Recipe
 
@@ -75,11 +83,11 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
 
 def sweep(args: argparse.Namespace) -> int:
     """Trains variations of networks with several seeds; writes a table and draws the errors."""
-    from search.full_training import Busy
+    from search.trained_folder import Busy
 
     if args.seeds < 1:
         raise UserError(f"--seeds {args.seeds} must be at least 1")
-    out = args.out or new_folder(f"sweep-{network_label(args.networks[0])}")
+    out = args.out or folder_for_all(args, f"sweep-{label(args.networks[0])}")
     plans = planned(args, out)
     args.resume = True
     again = f"the same command with --out {out}"
@@ -104,11 +112,16 @@ def planned(args: argparse.Namespace, out: Path) -> list[Planned]:
     """All trainings, seeds last, so that every variation is seen early.
 
     Raises:
-        UserError: a variation is not known, or one of the networks cannot exist.
+        UserError: a variation is not known, one of the networks cannot exist, or two trainings
+            would have the same folder.
     """
+    from search_space.variations import SHORT
     from trainers.recipes import paper_recipe
 
     axes = [_axis(text) for text in args.vary]
+    varied = [SHORT.get(axis[0][0], axis[0][0]) for axis in axes]
+    if twice := [name for name in varied if varied.count(name) > 1]:
+        raise UserError(f"--vary {twice[0]} is given twice; name all its values at once")
     data = absolute_data(args.data)
     plans: list[Planned] = []
     for seed in range(args.seed, args.seed + args.seeds):
@@ -117,15 +130,14 @@ def planned(args: argparse.Namespace, out: Path) -> list[Planned]:
             base = chosen_recipe(args, paper_recipe(spec))
             for choices in product(*axes):
                 changed, recipe = _changed(spec, base, choices)
-                label = network_label(name)
                 words = ",".join(f"{key}={value}" for key, value in choices) or "as-it-is"
-                plans.append(
-                    Planned(
-                        choices=choices,
-                        training=full_training(args, label, changed, recipe, data, seed=seed),
-                        folder=out / label / words / f"seed-{seed}",
-                    )
-                )
+                training = full_training(args, label(name), changed, recipe, data, seed=seed)
+                training.check()
+                folder = out / label(name) / words / f"seed-{seed}"
+                plans.append(Planned(choices=choices, training=training, folder=folder))
+    for folder, times in Counter(plan.folder for plan in plans).items():
+        if times > 1:
+            raise UserError(f"{folder} would hold {times} trainings; name networks and values once")
     return plans
 
 
@@ -141,21 +153,26 @@ def _changed(
     spec: NetworkSpec, recipe: Recipe, choices: Sequence[Choice]
 ) -> tuple[NetworkSpec, Recipe]:
     """Network and recipe with every choice made; a name is of the one or of the other."""
-    from dataclasses import fields
-
     from search_space.variations import SHORT, VARIATIONS, vary
 
-    settings = [field.name for field in fields(recipe)]
+    order, settings = list(VARIATIONS), list(recipe.to_dict())
+    of_network: list[Choice] = []
     for name, value in choices:
-        if name in settings:
-            recipe = recipe.replace(**{name: plain_value(value)})
-        elif name in VARIATIONS or name in SHORT:
-            try:
-                spec = vary(spec, name, value)
-            except SpecError as error:
-                raise UserError(f"--vary {name}={value} makes no network: {error}") from None
+        if SHORT.get(name, name) in VARIATIONS:
+            of_network.append((SHORT.get(name, name), value))
+        elif name in settings:
+            recipe = recipe.replace(**{name: setting(recipe, name, value)})
         else:
-            raise UnknownName("variation", name, [*VARIATIONS, *SHORT, *settings])
+            known = ", ".join([*VARIATIONS, *SHORT])
+            raise UserError(
+                f"--vary {name}: nothing is called so; known of a network: {known}; of a recipe:"
+                f" {', '.join(settings)}"
+            )
+    for name, value in sorted(of_network, key=lambda choice: order.index(choice[0])):
+        try:
+            spec = vary(spec, name, value)
+        except SpecError as error:
+            raise UserError(f"--vary {name}={value} makes no network: {error}") from None
     return spec, recipe
 
 
@@ -165,7 +182,7 @@ def _changed(
 def _write_and_show(plans: Sequence[Planned], out: Path, args: argparse.Namespace) -> None:
     from results.sweep import summary_markdown, write_sweep
     from results.sweep_figure import draw_sweep
-    from search.full_training import read_result
+    from search.trained_folder import read_result
 
     results = [(plan, read_result(plan.folder)) for plan in plans]
     rows = [_row(plan, result) for plan, result in results if result is not None]
@@ -177,11 +194,14 @@ def _write_and_show(plans: Sequence[Planned], out: Path, args: argparse.Namespac
     if args.json:
         arguments.print_json({"out": str(out), "complete": len(rows), "missing": missing})
         return
+    if missing:
+        print(
+            f"{counted(missing, 'training')} left to other processes; the last of them writes the"
+            " whole table"
+        )
     if rows:
         print(summary_markdown(rows))
-    if missing:
-        print(f"{missing} trainings are with other processes; the last one writes the whole table")
-    print(f"Written: {out} (sweep.csv, summary.csv, error-macs.png, error-params.png)")
+        print(f"Written: {out} (sweep.csv, summary.csv, error-macs.png, error-params.png)")
 
 
 def _row(plan: Planned, result: Result) -> SweepRow:

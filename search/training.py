@@ -15,8 +15,8 @@ from search.arguments import (
     add_recipe,
     chosen_recipe,
     find_network,
+    label,
     names,
-    network_label,
     new_folder,
     weights_file,
 )
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from results.trial import Measured
-    from search.full_training import FullTraining, Result
+    from search.full_training import FullTraining
+    from search.trained_folder import Result
     from search_space import NetworkSpec
     from trainers.recipe import Recipe
 
@@ -125,7 +126,7 @@ def train(args: argparse.Namespace) -> int:
     spec = find_network(args.network)
     recipe = chosen_recipe(args, paper_recipe(spec))
     data = absolute_data(args.data)
-    config = full_training(args, network_label(args.network), spec, recipe, data)
+    config = full_training(args, label(args.network), spec, recipe, data)
     out = _out_folder(args)
     result = train_watched(config, out, args, f"the same command with --out {out} --resume")
     if result is None:
@@ -140,9 +141,14 @@ def _out_folder(args: argparse.Namespace) -> Path:
         return Path(args.out)
     if args.resume:
         raise UserError("--resume needs --out, the folder to go on with")
+    return folder_for_all(args, f"{label(args.network)}-{args.data.partition(':')[0]}")
+
+
+def folder_for_all(args: argparse.Namespace, name: str) -> Path:
+    """A new folder; raises UserError where several processes would each find one of their own."""
     if "WORLD_SIZE" in os.environ or ":" in args.devices:
         raise UserError("several processes need --out, so that they agree on the folder")
-    return new_folder(f"{network_label(args.network)}-{args.data.partition(':')[0]}")
+    return new_folder(name)
 
 
 def is_first_process() -> bool:
@@ -167,9 +173,9 @@ def train_watched(
     try:
         with display:
             return full_training.train(config, out, display, resume=args.resume)
-    except Interrupted as interrupted:
+    except (Interrupted, KeyboardInterrupt) as interrupted:
         if is_first_process():
-            print(f"{interrupted}; go on with: {again}", file=sys.stderr)
+            print(f"{str(interrupted) or 'interrupted'}; go on with: {again}", file=sys.stderr)
         return None
 
 
@@ -233,8 +239,12 @@ def evaluate(args: argparse.Namespace) -> int:
     file = weights_file(args.network, args.weights)
     if file is None:
         raise UserError(f"{args.network} has no weights of its own; name them with --weights FILE")
-    if args.batch_size < 1:
-        raise UserError(f"--batch-size {args.batch_size} must be at least 1")
+    for option in ("batch_size", "resolution"):
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise UserError(f"--{option.replace('_', '-')} {value} must be at least 1")
+    if ":" in args.devices:
+        raise UserError(f"--devices {args.devices!r} must be auto, cpu or cuda: one evaluates")
     data = load_data(
         args.data,
         resolution=args.resolution or spec.image_size,
@@ -269,7 +279,7 @@ def _form(spec: NetworkSpec, file: Path, devices: str) -> tuple[str, Callable[[T
     if file.suffix == ".onnx":
         from results.formats import onnx_runner
 
-        run = onnx_runner(file)
+        run = onnx_runner(file, spec.classes)
         return "onnx", lambda images: torch.from_numpy(run(images.contiguous().numpy()))
     network = load_weights(spec, file)
     device = machine(devices).device

@@ -6,10 +6,11 @@ CondenseNet, figures 6 and 7; CondenseNetV2, figure 8 and table 4; SparseNet, ta
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
-from search_space.blocks import DenseStage
+from search_space.blocks import DenseStage, Stage
 from search_space.errors import SpecError, UnknownName
 from search_space.spec import NetworkSpec
 
@@ -36,9 +37,8 @@ def _dense_stages(
     spec: NetworkSpec, change: Callable[[int, DenseStage], DenseStage]
 ) -> NetworkSpec:
     """The network with each dense stage changed; the others have nothing of what varies."""
-    if not any(isinstance(stage, DenseStage) for stage in spec.stages):
-        raise SpecError("the network has no dense stage, whose choices these are")
-    stages, number = [], 0
+    stages: list[Stage] = []
+    number = 0
     for stage in spec.stages:
         if isinstance(stage, DenseStage):
             stage = change(number, stage)
@@ -92,16 +92,22 @@ def _sfr(spec: NetworkSpec, name: str, text: str) -> NetworkSpec:
 
 
 def _growth(spec: NetworkSpec, name: str, text: str) -> NetworkSpec:
-    """``constant`` keeps the mean of the stages' rates, rounded to the groups; ``doubling`` begins
-    with the first (CondenseNet, section 3.2); or rates as numbers."""
-    rates = [stage.growth_rate for stage in spec.stages if isinstance(stage, DenseStage)]
+    """``constant`` keeps the mean of the stages' rates, rounded to what all groups divide;
+    ``doubling`` begins with the first (CondenseNet, section 3.2); or rates as numbers."""
+    stages = [stage for stage in spec.stages if isinstance(stage, DenseStage)]
+    rates = [stage.growth_rate for stage in stages]
     if text == "constant":
-        groups = max(s.groups_3x3 * s.sfr_groups for s in spec.stages if isinstance(s, DenseStage))
-        mean = round(sum(rates) / len(rates) / groups) * groups
-        text = str(max(mean, groups))
+        unit = math.lcm(*(_growth_unit(stage) for stage in stages))
+        text = str(max(1, round(sum(rates) / len(rates) / unit)) * unit)
     elif text == "doubling":
         text = "-".join(str(rates[0] * 2**i) for i in range(len(rates)))
     return _numbers("growth_rate")(spec, name, text)
+
+
+def _growth_unit(stage: DenseStage) -> int:
+    """What the growth rate of a stage must be a multiple of."""
+    inner = stage.groups_1x1 // math.gcd(stage.groups_1x1, stage.bottleneck)
+    return math.lcm(stage.groups_3x3, inner, 1 if stage.sfr == "none" else stage.sfr_groups)
 
 
 def _fetch(spec: NetworkSpec, name: str, text: str) -> NetworkSpec:
@@ -131,12 +137,12 @@ def _connectivity(spec: NetworkSpec, name: str, text: str) -> NetworkSpec:
 
 
 VARIATIONS: dict[str, Callable[[NetworkSpec, str, str], NetworkSpec]] = {
+    "sfr": _sfr,
     "groups": _numbers("groups_1x1", "sfr_groups"),
     "groups_3x3": _numbers("groups_3x3"),
     "sfr_groups": _numbers("sfr_groups"),
     "condense_factor": _numbers("condense_factor"),
     "sparse_factor": _numbers("sparse_factor"),
-    "sfr": _sfr,
     "se_reduction": _numbers("se_reduction"),
     "activation": _word("activation"),
     "growth": _growth,
@@ -144,7 +150,8 @@ VARIATIONS: dict[str, Callable[[NetworkSpec, str, str], NetworkSpec]] = {
     "fetch": _fetch,
     "connectivity": _connectivity,
 }
-"""What can be varied in a network, by name; values are text, as a person writes them."""
+"""What can be varied in a network, by name; values are text, as a person writes them. Of several
+the earlier is made first: reactivation brings values of its own, a growth rate heeds groups."""
 
 SHORT = {"C": "condense_factor", "S": "sparse_factor", "G": "groups", "se": "se_reduction"}
 """The papers' letters."""
@@ -155,9 +162,11 @@ def vary(spec: NetworkSpec, name: str, value: str) -> NetworkSpec:
 
     Raises:
         UnknownName: no such variation; the message lists the known ones.
-        SpecError: the value breaks a rule of the network.
+        SpecError: the value breaks a rule of the network, or the network has no dense stage.
     """
     name = SHORT.get(name, name)
     if name not in VARIATIONS:
-        raise UnknownName("variation", name, VARIATIONS)
+        raise UnknownName("variation", name, [*VARIATIONS, *SHORT])
+    if not any(isinstance(stage, DenseStage) for stage in spec.stages):
+        raise SpecError(f"`{name}` is a choice of dense stages, and the network has none")
     return VARIATIONS[name](spec, name, value)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from results.export import export
+from results.export import export, export_into
 from results.formats import FORMATS, ExportOptions, executed_macs
 from results.verify import condensed_form, random_network, run_torch
 from results.weights import load_weights
@@ -117,6 +117,42 @@ def test_nothing_is_overwritten(tiny: Tiny, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     export(network, tmp_path / "empty", ["state_dict"], weights="w", trained=True)
     assert (tmp_path / "empty" / "card.md").is_file()
+
+
+def test_an_export_joins_what_a_folder_holds(tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    (tmp_path / "card.md").write_text("old", encoding="utf-8")
+    network = random_network(tiny("learned"))
+    verification = export_into(network, tmp_path, ["torchscript"], weights="w", trained=True)
+    assert verification.agrees
+    assert {p.name for p in tmp_path.iterdir()} == {
+        *("notes.txt", "architecture.yaml", "weights.safetensors", "model.torchscript.pt"),
+        *("card.md", "verification.json"),
+    }
+    assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
+    assert network.spec.id in (tmp_path / "card.md").read_text(encoding="utf-8")
+
+
+def test_a_mismatch_leaves_a_folder_as_it_was(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    good = FORMATS["torchscript"]
+
+    def write(network: Network, folder: Path, options: ExportOptions) -> None:
+        network.get_parameter("steps.stem.conv.weight").data *= 1.01
+        good.write(network, folder, options)
+
+    monkeypatch.setitem(FORMATS, "torchscript", dataclasses.replace(good, write=write))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "card.md").write_text("old", encoding="utf-8")
+    network = random_network(tiny("learned"))
+    with pytest.raises(Mismatch, match="masked and torchscript"):
+        export_into(network, out, ["torchscript"], weights="w", trained=True)
+    with pytest.raises(UnknownName, match="known: ncnn, onnx"):
+        export_into(network, out, ["tflite"], weights="w", trained=True)
+    assert [p.name for p in tmp_path.rglob("*")] == ["out", "card.md"]
+    assert (out / "card.md").read_text(encoding="utf-8") == "old"
 
 
 def test_an_unknown_format_or_a_folder_that_cannot_be_made_is_named(

@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from results.study import Study, open_storage, sqlite_url
-from results.trial import Estimate, Proposal, Score
+from results.trial import Estimate, Proposal, Retrained, Score
 from search_space import SearchSpace, UserError
 
 SETTINGS = {"version": 1, "space": {"depths": [[1, 2]]}, "limit": None, "share": 0.5}
@@ -365,3 +365,26 @@ def test_equal_counts_are_not_written_again(study: Study, monkeypatch: pytest.Mo
     study.count_rejected({"macs": 1})
     study.count_rejected({"macs": 1})
     assert written == ["rejected"]
+
+
+# --- Full training ------------------------------------------------------------------------------
+
+
+def test_a_full_training_is_written_beside_the_score(
+    study: Study,
+    url: str,
+    space: SearchSpace,
+    proposal: Propose,
+    estimate: Estimate,
+    score: ScoreOf,
+) -> None:
+    trial = study.start(space, proposal(), estimate, CONSTRAINTS)
+    done = study.complete(trial, score(0.5))
+    assert done.retrained is None
+    full = Retrained(accuracy=None, test_accuracy=0.88, recipe="quick", epochs=5, folder="a/b")
+    again = dataclasses.replace(full, accuracy=0.9)
+    for reached in (full, again):  # the last one counts
+        written = study.record_retrained(done.number, reached)
+        assert written == dataclasses.replace(done, retrained=reached)
+        assert Study.load(url, "run").trials() == [written]
+    assert theirs(url).trials[0].values == [0.5, estimate.latency_ms]

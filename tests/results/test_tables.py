@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 from collections.abc import Callable
@@ -11,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from results.tables import COLUMNS, most_accurate, pareto_front, trials_frame
-from results.trial import Trial
+from results.tables import COLUMNS, most_accurate, pareto_front, trials_frame, winners
+from results.trial import Retrained, Trial
 
 TrialOf = Callable[..., Trial]
 CHOICES = ["stage1_depth", "stage1_growth_rate", "stage1_condense_factor", "stage1_fetch"]
@@ -90,6 +91,21 @@ def test_nothing_has_no_front() -> None:
     assert most_accurate([]) is None
 
 
+def test_winners_are_the_front_and_then_the_most_accurate_others(trial: TrialOf) -> None:
+    trials = [
+        trial(0, 0.2, 1.0),
+        trial(1, 0.5, 3.0),
+        trial(2, 0.4, 4.0),
+        trial(3, 0.3, 2.0),
+        trial(4, 0.45, 5.0),
+        trial(5, None),
+    ]
+    order = [1, 3, 0, 4, 2]
+    for count in range(1, 8):
+        assert [t.number for t in winners(trials, count)] == order[:count]
+    assert winners([trial(0, None)], 1) == []
+
+
 # --- The frame --------------------------------------------------------------------------------
 
 
@@ -121,6 +137,22 @@ def test_a_csv_file_keeps_the_figures(trial: TrialOf) -> None:
         8_910,
         20.0,
     )
+
+
+def test_what_full_training_showed_stands_beside_the_score(trial: TrialOf) -> None:
+    full = Retrained(accuracy=0.9, test_accuracy=0.88, recipe="quick", epochs=5, folder="f")
+    held_out_none = dataclasses.replace(full, accuracy=None)
+    trials = [
+        dataclasses.replace(trial(0, 0.75, 20.0), retrained=full),
+        dataclasses.replace(trial(1, 0.5, 20.0), retrained=held_out_none),
+        trial(2, 0.25, 20.0),
+    ]
+    frame = trials_frame(trials)
+    assert frame["accuracy"].tolist() == [0.75, 0.5, 0.25]
+    assert frame["retrained_accuracy"].isna().tolist() == [False, True, True]
+    assert frame["retrained_accuracy"][0] == 0.9
+    assert frame["retrained_test_accuracy"].tolist()[:2] == [0.88, 0.88]
+    assert frame["epochs"].tolist() == [3, 3, 3], "those of the search"
 
 
 def test_no_trials_still_make_every_column() -> None:

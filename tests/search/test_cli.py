@@ -13,8 +13,7 @@ import pytest
 
 from results.folder import RunFolder
 from search.cli import main
-from search.commands import find_network, parse_seconds
-from search_space import SPACES, ZOO, NetworkSpec, SearchSpace, UserError, macs
+from search_space import SPACES, ZOO, NetworkSpec, SearchSpace, macs
 
 BUDGET = 1_000_000
 
@@ -190,6 +189,11 @@ BAD = {
     "budget": (["run", "--budget", "lots"], "--budget 'lots' must be a number"),
     "latency": (["run", "--latency", "-3ms"], "expected one argument"),
     "latency-unit": (["run", "--latency", "3 parsecs"], "must be a time above 0"),
+    "augmentation": (["run", "--set", "augment=magic"], "unknown augmentation 'magic'; known: "),
+    "setting": (["run", "--set", "widening=2"], "a recipe has no setting 'widening'; known: "),
+    "recipe": (["run", "--recipe", "fast"], "known: condensenet-cifar"),
+    "retrain": (["run", "--retrain", "0"], "--retrain 0 must be at least 1"),
+    "retrain-recipe": (["run", "--retrain", "1", "--retrain-recipe", "fast"], "known: condensenet"),
     "space": (["run", "--space", "mars"], "known: cifar-32, imagenet-224"),
     "space-file": (["run", "--space", "none.yaml"], "none.yaml: cannot be read"),
     "searcher": (["run", "--searcher", "magic"], "known: optuna:gp"),
@@ -198,7 +202,7 @@ BAD = {
     "device": (["run", "--device", "toaster"], "raspberry-pi-4/ncnn/1"),
     "trials": (["run", "--trials", "0"], "`trials` (=0) must be at least 1"),
     "trials-text": (["run", "--trials", "many"], "invalid int value"),
-    "epochs": (["run", "--epochs", "0"], "`epochs` (=0) must be at least 1"),
+    "epochs": (["run", "--epochs", "0"], "`epochs` (=0) must be a whole number of at least 1"),
     "seed": (["run", "--seed", "-1"], "`seed` (=-1) must be at least 0"),
     "rate": (["run", "--learning-rate", "nan"], "`learning_rate` (=nan) must be positive"),
     "timeout": (["run", "--timeout", "soon"], "--timeout 'soon' must be a time"),
@@ -254,33 +258,6 @@ def test_a_broken_spec_file_says_field_value_and_rule(
     assert main(["cost", str(path)]) == 2
     message = capsys.readouterr().err
     assert "stage 2: `growth_rate` (=6) must be divisible by `groups_3x3` (=4)" in message
-
-
-@pytest.mark.parametrize(
-    ("text", "unit", "seconds"),
-    [
-        ("25ms", "ms", 0.025),
-        ("25", "ms", 0.025),
-        ("90", "s", 90),
-        ("1.5m", "s", 90),
-        ("2h", "s", 7200),
-    ],
-)
-def test_parse_seconds(text: str, unit: str, seconds: float) -> None:
-    assert parse_seconds(text, "--timeout", unit) == pytest.approx(seconds)
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1s", "1d", "nan", "1 2s"])
-def test_parse_seconds_refuses(text: str) -> None:
-    with pytest.raises(UserError, match="must be a time above 0"):
-        parse_seconds(text, "--timeout", "s")
-
-
-def test_find_network_takes_names_files_and_folders(finished_run: Path, tmp_path: Path) -> None:
-    path = tmp_path / "net.json"
-    path.write_text(ZOO["condensenet-86"].to_json(), encoding="utf-8")
-    assert find_network(str(path)) == find_network("condensenet-86")
-    assert find_network(str(finished_run)).image_size == 32
 
 
 def test_help_imports_no_heavy_library() -> None:
