@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -125,6 +126,7 @@ def _loader(dataset: OneByOne, indices: list[list[int]], workers: int) -> DataLo
             batch_size=None,
             collate_fn=_as_it_is,
             num_workers=workers,
+            worker_init_fn=_leave_ctrl_c,
             multiprocessing_context=_processes(),
             # Its own, as it would draw from torch's default one.
             generator=torch.Generator(),
@@ -141,6 +143,11 @@ def _processes() -> multiprocessing.context.BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "torchvision.transforms.v2"])
     return context
+
+
+def _leave_ctrl_c(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; what becomes of it, the training decides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_it_is(loaded: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,6 +142,15 @@ def test_a_killed_process_is_an_error_that_says_so(files: FilePart) -> None:
     process.kill()
     with pytest.raises(UserError, match=r"a process that reads images has ended.*`workers` \(=1\)"):
         list(batches)
+
+
+def test_ctrl_c_does_not_end_processes(files: FilePart) -> None:
+    batches = files.load(in_order(30, 1), workers=1)
+    next(batches)
+    (process,) = multiprocessing.active_children()
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGINT)
+    assert len(list(batches)) == 29
 
 
 def test_an_unknown_augmentation_lists_the_known_ones(part: Part) -> None:
