@@ -67,6 +67,8 @@ def fit(
         for rows in training.updates():
             # Only where there are rows are all processes at the same update.
             asked = bool(stop) if fabric.world_size == 1 else bool(rows) and _anywhere(stop, fabric)
+            if asked:
+                training.share_statistics()
             if first:
                 if asked or any(isinstance(row, EpochRow) for row in rows):
                     save_checkpoint(training, checkpoint, settings)

@@ -243,8 +243,7 @@ class Training:
         return float(self.optimiser.param_groups[0]["lr"])
 
     def _epoch_row(self, epoch: int) -> EpochRow:
-        for network in dict.fromkeys((self.network, self.result)):
-            average_statistics(network, self.fabric)
+        self.share_statistics()
         measured = self._validate()
         sums, self._epoch = self._epoch, EpochSums()
         row = EpochRow(
@@ -297,6 +296,11 @@ class Training:
         return network.eval().cpu()
 
     # --- Writing it down ----------------------------------------------------------------------
+
+    def share_statistics(self) -> None:
+        """Gives norms the statistics of all processes; the state of any is then that of all."""
+        for network in dict.fromkeys((self.network, self.result)):
+            average_statistics(network, self.fabric)
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values, enough to go on after any update."""

@@ -76,6 +76,12 @@ def test_statistics_are_the_same_in_all_processes(both: list[Content]) -> None:
     assert all(map(torch.equal, *(content["statistics"] for content in both)))
 
 
+def test_the_state_of_any_process_is_that_of_all(both: list[Content]) -> None:
+    one, other = (content["left"] for content in both)
+    assert any("running_mean" in name for name in one)
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
 def test_evaluating_together_is_evaluating_alone(both: list[Content], alone: Content) -> None:
     for content in both:
         assert content["before"] == pytest.approx(alone["before"], rel=1e-6)

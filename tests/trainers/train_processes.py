@@ -65,10 +65,15 @@ def train(folder: Path, *, accumulate: int) -> None:
     for _ in training.updates():
         layers = training.network.learned_layers
         masks.append({name: layer.mask.clone() for name, layer in layers.items()})
+        if training.step == 2:
+            # As where it is left in the middle of an epoch.
+            training.share_statistics()
+            left = {n: t.clone() for n, t in training.state()["network"].items()}
     content = {
         "processes": fabric.world_size,
         "before": dataclasses.asdict(before),
         "masks": masks,
+        "left": left,
         "weights": {n: p.detach().clone() for n, p in training.network.named_parameters()},
         "average": {n: p.detach().clone() for n, p in training.result.named_parameters()},
         "statistics": [norm.running_var.clone() for norm in norms_of(training.result)],
