@@ -46,7 +46,7 @@ class Recipe:
             the weights themselves.
         pruning: ``gradual`` drops over the first half of the training (CondenseNet, section 3.1);
             ``traditional`` trains to the end without a drop, drops all at once and trains as long
-            again, the learning rate starting anew (CondenseNet, section 4.1 and figure 7).
+            again, the learning rate starting anew (CondenseNet, section 4.3).
         condense_classifier: When a classifier with a condense factor is condensed: as its ``spec``
             says, in ``training`` (a factor of 2 at half time), or at ``conversion``.
         recalibration_batches: From how many batches the statistics of norms are computed anew at
@@ -97,13 +97,14 @@ class Recipe:
         return self.epochs * (2 if self.pruning == "traditional" else 1)
 
     def replace(self, **changes: Any) -> Recipe:
-        """The same but for some values, which are checked.
+        """The same but for some values, which are read and checked as :meth:`from_dict` does.
 
         A shorter training keeps the share that warms up; so do all schedules.
         """
-        if "epochs" in changes and "warmup_epochs" not in changes and self.warmup_epochs:
-            changes["warmup_epochs"] = self.warmup_epochs * changes["epochs"] / self.epochs
-        return dataclasses.replace(self, **changes)
+        epochs = changes.get("epochs")
+        if isinstance(epochs, int) and "warmup_epochs" not in changes and self.warmup_epochs:
+            changes["warmup_epochs"] = self.warmup_epochs * epochs / self.epochs
+        return Recipe.from_dict({**self.to_dict(), **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, the inverse of :meth:`from_dict`."""

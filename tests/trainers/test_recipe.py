@@ -98,6 +98,15 @@ def test_a_shorter_training_warms_up_for_the_same_share() -> None:
     assert Recipe(name="cold", epochs=300).replace(epochs=7).warmup_epochs == 0
 
 
+def test_changes_are_read_as_people_write_them() -> None:
+    changed = RECIPES["quick"].replace(precision=32, weight_decay="1e-4", milestones=[0.5])
+    assert (changed.precision, changed.weight_decay, changed.milestones) == ("32", 1e-4, (0.5,))
+    with pytest.raises(UserError, match=r"^the recipe has the unknown setting 'epoch'"):
+        changed.replace(epoch=3)
+    with pytest.raises(UserError, match=r"^`epochs` \(='3'\) must be"):
+        RECIPES["condensenetv2-imagenet"].replace(epochs="3")
+
+
 @pytest.mark.parametrize("epochs", [0, -3])
 def test_what_is_changed_is_checked(epochs: int) -> None:
     with pytest.raises(UserError, match=rf"^`epochs` \(={epochs}\) must be"):
