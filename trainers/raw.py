@@ -82,9 +82,17 @@ class Files:
         """Twelve hexadecimal digits that other names, sizes or labels would change."""
         digest = hashlib.sha256()
         for name, label in zip(self.names, self.labels, strict=True):
-            size = os.path.getsize(os.path.join(self.root, name))
+            size = _size(os.path.join(self.root, name))
             digest.update(f"{name}\0{size}\0{label}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()[:12]
+
+
+def _size(path: str) -> int:
+    """Of a file in bytes; -1 for a link to nothing, which is found unreadable where it is read."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return -1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

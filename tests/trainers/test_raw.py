@@ -67,6 +67,14 @@ def test_files_are_told_apart_by_name_size_and_label(files: Files, tmp_path: Pat
     assert dataclasses.replace(files, root=moved).fingerprint() != before
 
 
+def test_a_link_to_nothing_has_a_fingerprint_too(files: Files) -> None:
+    before = files.fingerprint()
+    path = files.root / files.names[0]
+    path.unlink()
+    path.symlink_to("nowhere")
+    assert files.fingerprint() != before
+
+
 def test_a_selection_keeps_images_and_labels_together(pixels: Pixels, files: Files) -> None:
     chosen = np.array([4, 1])
     assert torch.equal(pixels.select(chosen).images, pixels.images[[4, 1]])
