@@ -28,7 +28,8 @@ def save_checkpoint(training: Training, path: Path, settings: Mapping[str, Any])
         path: The file.
         settings: Plain values that must be the same when the training is taken up again.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # One name for all processes, of which one at a time trains: what a killed one left is replaced.
+    temporary = path.with_name(f".{path.name}.unfinished")
     try:
         with temporary.open("wb") as file:
             content = (VERSION, dict(settings), training.state())

@@ -70,6 +70,23 @@ def test_it_is_replaced_in_one_step(path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_what_a_killed_process_left_is_replaced(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        # As where nobody is left to remove it.
+        patched.setattr(Path, "unlink", lambda *_, **__: None)
+        patched.setattr(torch, "save", lambda content, file: file.write(b"half") / 0)
+        with pytest.raises(ZeroDivisionError):
+            save_checkpoint(TRAINING, path, SETTINGS)
+    (left,) = (file for file in path.parent.iterdir() if file != path)
+    assert left.read_bytes() == b"half"
+    monkeypatch.setattr(os, "getpid", lambda: 0)
+    save_checkpoint(TRAINING, path, SETTINGS)
+    assert list(path.parent.iterdir()) == [path]
+    assert load_checkpoint(path, SETTINGS)["step"] == 7
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
