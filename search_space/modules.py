@@ -81,7 +81,7 @@ class LearnedLayer(nn.Module):
 
     def group_lasso(self) -> Tensor:
         """The sum over groups of the L2 norms of the weights that each still reads from, or
-        writes to, a candidate (CondenseNet, section 3.3).
+        writes to, a candidate (CondenseNet, section 3.1).
 
         As in the authors' code a square is at least 1e-6, for the sake of the gradient; unlike
         there a dropped candidate adds nothing.
