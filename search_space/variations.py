@@ -169,4 +169,9 @@ def vary(spec: NetworkSpec, name: str, value: str) -> NetworkSpec:
         raise UnknownName("variation", name, [*VARIATIONS, *SHORT])
     if not any(isinstance(stage, DenseStage) for stage in spec.stages):
         raise SpecError(f"`{name}` is a choice of dense stages, and the network has none")
-    return VARIATIONS[name](spec, name, value)
+    changed = VARIATIONS[name](spec, name, value)
+    if changed != spec and changed.id == spec.id:
+        raise SpecError(
+            f"`{name}` (={value}) changes nothing of this network, which lacks what it is about"
+        )
+    return changed

@@ -112,7 +112,7 @@ def load_data(
     if source.classes < 2:
         raise UserError(f"the data set {name} has one class; at least two are needed")
     train, held_out = _split(source.train.labels, validation, name)
-    raw, make = _prepared(source, train, resolution)
+    raw, make = _prepared(source, resolution)
     return DataSplits(
         name=name,
         classes=source.classes,
@@ -134,14 +134,13 @@ def _split(labels: Labels, share: float | None, name: str) -> tuple[Indices, Ind
     return stratified_split(labels, share, name) if share else (np.arange(len(labels)), None)
 
 
-def _prepared(
-    source: Source, train: Indices, size: int
-) -> tuple[Pixels | Files, Callable[[Pixels | Files], Part]]:
+def _prepared(source: Source, size: int) -> tuple[Pixels | Files, Callable[[Pixels | Files], Part]]:
     """The images at a size, and what makes a part of some of them."""
     if isinstance(source.train, Files):
         return source.train, partial(_file_part, size=size)
     pixels = source.train.fitted(size)
-    mean, std = _mean_and_std(pixels.select(train).images)
+    # Of all training images: a network is evaluated as it was trained, whatever was held out.
+    mean, std = _mean_and_std(pixels.images)
     make = partial(_memory_part, size=size, mean=mean, std=std, augmentable=source.augmentable)
     return pixels, make
 

@@ -59,11 +59,11 @@ def train_proxy(
             on_step(training.step, training.steps)
         network = training.finish()
         condensed = network.to_inference()
-        images, _ = next(data.validation.load(in_order(len(data.validation), recipe.batch_size)))
-        check_conversion(network, condensed, images)
         measured = evaluate(condensed, data.validation, recipe.batch_size)
         if not math.isfinite(measured.loss):
             raise TrainingFailed(f"the validation loss is {measured.loss}")
+        images, _ = next(data.validation.load(in_order(len(data.validation), recipe.batch_size)))
+        check_conversion(network, condensed, images)
         return Score(
             accuracy=measured.top1,
             loss=measured.loss,

@@ -15,6 +15,9 @@ from search_space.network import Network
 from trainers.keyed import seed_of
 from trainers.recipe import Recipe
 
+DROPOUT = 1
+"""Keeps its draws apart from those of images, whose keys are shorter."""
+
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """The parameters for the optimiser, with and without weight decay."""
@@ -28,12 +31,13 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
 
 
 def group_lasso(network: Network) -> Tensor | float:
-    """The sum of the group norms of all layers that still have drops to come; 0 without any.
+    """The sum of the group norms of all convolutions that still have drops to come; 0 without any.
 
     A layer that is fully condensed has no groups left to choose among (CondenseNet, section 3.1;
     the authors' code stops by the number of groups instead of the condense factor).
     """
-    waiting = [layer for layer in network.learned_layers.values() if not layer.is_condensed]
+    layers = network.learned_layers.values()
+    waiting = [x for x in layers if not (x.is_condensed or isinstance(x, LearnedClassifier))]
     total: Tensor | float = 0.0
     for layer in waiting:
         total = total + layer.group_lasso()
@@ -69,5 +73,5 @@ def keyed_draws(device: torch.device, *key: int) -> Iterator[None]:
     Dropout draws from them. So a resumed training drops what the uninterrupted one would have.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed_of(*key))
+        torch.manual_seed(seed_of(*key, DROPOUT))
         yield

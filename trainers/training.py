@@ -100,8 +100,8 @@ class Training:
             nesterov=True,
         )
         self._model, self._stepper = fabric.setup(self.network, self.optimiser)
-        self.average = _moving_average(self.network, recipe)
         self.step = 0
+        self.average = self._moving_average()
         self.step_rows: list[StepRow] = []
         self.epoch_rows: list[EpochRow] = []
         self.density = 1.0
@@ -140,6 +140,21 @@ class Training:
             seed=self.seed,
             epoch=epoch,
         )
+
+    def _moving_average(self) -> AveragedModel | None:
+        """A copy whose weights follow slowly; masks and statistics of norms follow at once.
+
+        After n updates it keeps at most (1 + n) / (10 + n) of itself, as that of TensorFlow may, so
+        that a short training does not end with its first weights.
+        """
+        if not self.recipe.ema_decay:
+            return None
+
+        def follow(averages: Any, weights: Any, count: Any) -> None:
+            decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
+            get_ema_multi_avg_fn(decay)(averages, weights, count)  # type: ignore[no-untyped-call]
+
+        return AveragedModel(self.network, multi_avg_fn=follow)
 
     # --- Going on -----------------------------------------------------------------------------
 
@@ -356,13 +371,6 @@ class _Sums:
         loss, correct, images = over_processes(fabric, self.values, "sum").tolist()
         self.values.zero_()
         return loss, correct, images
-
-
-def _moving_average(network: Network, recipe: Recipe) -> AveragedModel | None:
-    """A copy whose weights follow slowly; masks and statistics of norms follow at once."""
-    if not recipe.ema_decay:
-        return None
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))  # type: ignore[no-untyped-call]
 
 
 def _density(network: Network) -> float:

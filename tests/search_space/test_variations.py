@@ -37,6 +37,7 @@ CASES: list[tuple[str, str, str, dict[str, Any]]] = [
     (CONDENSENET, "groups", "8", {"groups_1x1": [8] * 3, "sfr_groups": [8] * 3}),
     (CONDENSENET, "G", "1-2-4", {"groups_1x1": [1, 2, 4], "sfr_groups": [1, 2, 4]}),
     (CONDENSENET, "groups_3x3", "2", {"groups_3x3": [2] * 3}),
+    (V2, "sfr_groups", "2", {"sfr_groups": [2] * 3}),
     (CONDENSENET, "C", "8", {"condense_factor": [8] * 3}),
     (V2, "condense_factor", "2-2-4", {"condense_factor": [2, 2, 4]}),
     (V2, "S", "1", {"sparse_factor": [1] * 3}),
@@ -156,3 +157,9 @@ def test_networks_without_dense_stages_have_nothing_to_vary(name: str) -> None:
 def test_an_unknown_variation_lists_the_known_ones() -> None:
     with pytest.raises(UnknownName, match=r"unknown variation 'width'; known: .*condense_factor"):
         vary(ZOO[CONDENSENET], "width", "2")
+
+
+@pytest.mark.parametrize(("name", "value"), [("S", "2"), ("sfr_groups", "2")])
+def test_a_variation_without_effect_is_refused(name: str, value: str) -> None:
+    with pytest.raises(SpecError, match=rf"\(={value}\) changes nothing of this network"):
+        vary(ZOO[CONDENSENET], name, value)

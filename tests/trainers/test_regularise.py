@@ -44,23 +44,24 @@ def test_vectors_can_be_spared(learning: Network) -> None:
 # --- Group lasso ------------------------------------------------------------------------------
 
 
-def test_the_penalty_is_of_layers_that_still_have_drops_to_come(
-    learning: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(LearnedLayer, "group_lasso", _kept_share, raising=False)
+@torch.no_grad()
+def test_the_penalty_is_of_convolutions_that_still_have_drops_to_come(learning: Network) -> None:
     layers = list(learning.learned_layers.values())
-    assert float(group_lasso(learning)) == len(layers) == 9
+    convolutions = [layer for layer in layers if not isinstance(layer, LearnedClassifier)]
+    assert (len(layers), len(convolutions)) == (9, 8)
+
+    def penalty(layers: list[LearnedLayer]) -> float:
+        return sum(float(layer.group_lasso()) for layer in layers)
+
+    before = float(group_lasso(learning))
+    assert before == pytest.approx(penalty(convolutions))
     learning.condense(0.25)
-    # One of three drops of a factor of 4, none of the classifier's only one.
-    assert float(group_lasso(learning)) == pytest.approx(8 * 0.75 + 1)
-    layers[0].condense(1.0)
-    assert float(group_lasso(learning)) == pytest.approx(7 * 0.75 + 1)
+    assert float(group_lasso(learning)) == pytest.approx(penalty(convolutions))
+    assert 0 < float(group_lasso(learning)) < before
+    convolutions[0].condense(1.0)
+    assert float(group_lasso(learning)) == pytest.approx(penalty(convolutions[1:]))
     learning.condense(0.5)
     assert group_lasso(learning) == 0.0
-
-
-def _kept_share(layer: LearnedLayer) -> Tensor:
-    return layer.mask.float().mean()
 
 
 def test_a_network_that_learns_nothing_has_no_penalty() -> None:
