@@ -27,6 +27,20 @@ from trainers.schedules import condensing
 from trainers.training import Training
 
 
+def _bar(console: Console, last: str, *, quiet: bool) -> Progress:
+    """A bar with counts and times, on a terminal only; ``last`` is what it says at its end."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn(last),
+        console=console,
+        disable=quiet or not console.is_terminal,
+    )
+
+
 class RunDisplay:
     """A live bar on a terminal, a line per network elsewhere; a context manager.
 
@@ -39,16 +53,7 @@ class RunDisplay:
         self._total = 0
         self._done = 0
         self._best: Trial | None = None
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("best {task.fields[best]}"),
-            console=console,
-            disable=quiet or not console.is_terminal,
-        )
+        self._progress = _bar(console, "best {task.fields[best]}", quiet=quiet)
         self._task: TaskID | None = None
 
     def __enter__(self) -> RunDisplay:
@@ -113,16 +118,7 @@ class TrainDisplay:
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self.console = console
         self.quiet = quiet
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=console,
-            disable=quiet or not console.is_terminal,
-        )
+        self._progress = _bar(console, "{task.fields[state]}", quiet=quiet)
         self._task: TaskID | None = None
         self._speed = ""
         self._began = (0, 0.0)
