@@ -43,7 +43,7 @@ OURS = ("fp32", "bf16")
 def train_reference(network: nn.Module, data: DataSplits, recipe: Recipe, seed: int) -> nn.Module:
     """The authors' network by the authors' schedule: its layers drop inside ``forward``."""
     # Their layers were pooled for 32 x 32 pixels alone.
-    network.features.pool_last = nn.AdaptiveAvgPool2d(1)  # type: ignore[union-attr]
+    network.features.pool_last = nn.AdaptiveAvgPool2d(1)
     optimiser = torch.optim.SGD(
         network.parameters(),
         lr=recipe.learning_rate,
@@ -65,7 +65,7 @@ def train_reference(network: nn.Module, data: DataSplits, recipe: Recipe, seed: 
                 group["lr"] = learning_rate(recipe, step / steps)
             loss = F.cross_entropy(network(images.contiguous(), step / steps), labels)
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             step += 1
     return network.eval()

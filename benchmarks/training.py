@@ -54,7 +54,7 @@ def checkout(directory: Path) -> Iterator[None]:
 def condensenet_86(directory: Path) -> nn.Module:
     """The authors' CondenseNet-86 for CIFAR-10."""
     with checkout(directory):
-        from models.condensenet import CondenseNet  # type: ignore[import-not-found]
+        from models.condensenet import CondenseNet
 
         settings = SimpleNamespace(
             **{"stages": [14] * 3, "growth": [8, 16, 32], "data": "cifar10", "num_classes": 10},
@@ -68,7 +68,7 @@ def condensenet_86(directory: Path) -> nn.Module:
 def condensenetv2_cifar(directory: Path) -> nn.Module:
     """The authors' CondenseNetV2 in the size of CondenseNet-86, with its plain classifier."""
     with checkout(directory):
-        from model.condensenetv2 import CondenseNetV2  # type: ignore[import-not-found]
+        from model.condensenetv2 import CondenseNetV2
 
         settings = SimpleNamespace(
             **{"stages": [14] * 3, "growth": [8, 16, 32], "dataset": "cifar10", "num_classes": 10},
@@ -77,9 +77,9 @@ def condensenetv2_cifar(directory: Path) -> nn.Module:
             **{"HS_start_block": 3, "SE_start_block": 3, "fc_channel": 10},
         )
         network: nn.Module = CondenseNetV2(settings)
-    network.features.se_last = nn.Identity()  # type: ignore[union-attr]
+    network.features.se_last = nn.Identity()
     network.fc = network.fc_act = nn.Identity()
-    network.classifier = nn.Linear(network.num_features, 10)  # type: ignore[arg-type]
+    network.classifier = nn.Linear(network.num_features, 10)
     return network
 
 

@@ -65,8 +65,10 @@ def label_points(axes: Axes, points: Points, texts: Sequence[str], colours: Sequ
     The scales and everything else must have been drawn before: the layout is fixed here. Where all
     places around a point are taken, the text goes to the one that hides least.
     """
-    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
-    axes.figure.set_layout_engine("none")  # type: ignore[union-attr]
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     ink = _ink(axes)
     for (x, y), text, colour in zip(points, texts, colours, strict=True):
         ink = np.concatenate([ink, _label(axes, x, y, text, colour, ink)])

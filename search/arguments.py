@@ -42,8 +42,20 @@ def parse_seconds(text: str, what: str, default_unit: str) -> float:
     return value
 
 
-OVERRIDES = {"epochs": "epochs", "batch_size": "batch_size", "lr": "learning_rate"}
+NETWORK = "zoo name, .yaml or .json file, or folder of `search run`, `train`, `import`, `export`"
+DATA = "digits, cifar10, cifar100, imagenet:PATH, folder:PATH, npz:FILE"
+
+OVERRIDES = {
+    "epochs": "epochs",
+    "batch_size": "batch_size",
+    "lr": "learning_rate",
+    "precision": "precision",
+}
 """Options of their own, and the settings of a recipe that they replace."""
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON for machines")
 
 
 def out() -> Console:
@@ -146,13 +158,15 @@ def weights_file(network: str, named: Path | None) -> Path | None:
 
 def add_recipe(parser: argparse.ArgumentParser, default: str = "the paper's") -> None:
     """The options that choose a recipe and change it."""
+    from trainers.recipe import PRECISIONS
+
     parser.add_argument(
         "--recipe", metavar="NAME", help=f"recipe, or .yaml file of one (default: {default})"
     )
     parser.add_argument("--epochs", type=int, help="passes over the training images")
     parser.add_argument("--batch-size", type=int, help="images per update, over all processes")
     parser.add_argument("--lr", "--learning-rate", type=float, help="highest learning rate")
-    parser.add_argument("--precision", choices=("32", "bf16"), help="of activations")
+    parser.add_argument("--precision", choices=tuple(PRECISIONS), help="of activations")
     parser.add_argument(
         "--set",
         action="append",
@@ -172,8 +186,8 @@ def chosen_recipe(args: argparse.Namespace, default: Recipe) -> Recipe:
 
     base = recipe(args.recipe) if args.recipe is not None else default
     changes: dict[str, Any] = {
-        setting: getattr(args, option)
-        for option, setting in (*OVERRIDES.items(), ("precision", "precision"))
+        replaced: getattr(args, option)
+        for option, replaced in OVERRIDES.items()
         if getattr(args, option) is not None
     }
     for text in args.set:

@@ -24,6 +24,7 @@ from search import (
     sweeping,
     training,
 )
+from search.arguments import DATA, NETWORK, add_json
 from search_space import SPACES, UserError
 from search_space.cost import PAPER_COUNTERS
 from searchers import SEARCHERS
@@ -33,13 +34,7 @@ _EXPORTER = (
     " operations in a second (default %(default)s{})"
 )
 
-_DATA = "digits, cifar10, cifar100, imagenet:PATH, folder:PATH, npz:FILE"
 _WEIGHTS = ".safetensors of the network (default: the one in the folder NET, else {} ones)"
-_NETWORK = "zoo name, .yaml or .json file, or folder of `search run`, `train`, `import`, `export`"
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON for machines")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
     p = command("run", running.run)
     _add_space(p)
-    p.add_argument("--data", default="digits", help=_DATA)
+    p.add_argument("--data", default="digits", help=DATA)
     p.add_argument("--download", action="store_true", help="fetch cifar10 or cifar100")
     p.add_argument(
         "--searcher",
@@ -104,13 +99,14 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--retrain-recipe", metavar="NAME", help="how (default: the space's paper)")
     p.add_argument("--out", type=Path, help="folder of the run (default runs/NAME)")
     p.add_argument("--storage", help="Optuna storage URL (default a SQLite file in the folder)")
-    _add_json(p)
+    add_json(p)
 
     p = command("resume", running.resume)
     p.add_argument("run", type=Path, metavar="RUN", help="folder that `search run` wrote")
     p.add_argument("--trials", type=int, help="networks to score in all")
     p.add_argument("--timeout", help="begin no training after this: 90s, 5m, 2h")
-    _add_json(p)
+    p.set_defaults(retrain=None)
+    add_json(p)
 
     training.add_train(command("train", training.train))
     retraining.add_retrain(command("retrain", retraining.retrain))
@@ -118,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     sweeping.add_sweep(command("sweep", sweeping.sweep))
 
     p = command("cost", commands.cost)
-    p.add_argument("network", metavar="NET", help=_NETWORK)
+    p.add_argument("network", metavar="NET", help=NETWORK)
     p.add_argument(
         "--convention",
         help=f"the authors' counter: {', '.join(PAPER_COUNTERS)} (default: the nearest paper's)",
@@ -127,10 +123,10 @@ def _parser() -> argparse.ArgumentParser:
         "--check", action="store_true", help="build the network and let fvcore count it too"
     )
     _add_device(p)
-    _add_json(p)
+    add_json(p)
 
     p = command("export", exporting.export)
-    p.add_argument("network", metavar="NET", help=_NETWORK)
+    p.add_argument("network", metavar="NET", help=NETWORK)
     p.add_argument("--weights", type=Path, metavar="FILE", help=_WEIGHTS.format("untrained"))
     p.add_argument(
         "--format",
@@ -152,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         " convolution per layer, the others are what a runtime executes fastest (default: that of"
         " the format's runtime)",
     )
-    _add_json(p)
+    add_json(p)
 
     p = command("verify", exporting.verify)
     p.add_argument("network", metavar="NET", nargs="?", help="as for export")
@@ -177,11 +173,11 @@ def _parser() -> argparse.ArgumentParser:
         help="run the ONNX file there too; scripts/setup_arm makes one"
         f" (default ${exporting.ARM_VARIABLE})",
     )
-    _add_json(p)
+    add_json(p)
 
     p = command("models", commands.models)
     _add_device(p)
-    _add_json(p)
+    add_json(p)
 
     group = subparsers.add_parser("space", help="Questions about a search space.")
     p = command(
@@ -189,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_space(p)
     p.add_argument("--samples", type=int, default=1000, help="default %(default)s")
-    _add_json(p)
+    add_json(p)
 
     importing.add_arguments(command("import", importing.import_network))
 

@@ -34,7 +34,8 @@ from search_space import NetworkSpec, cost
 from search_space.budget import counted
 from search_space.errors import UnknownName, UserError
 from search_space.network import Network, check_conversion
-from trainers.augment import AUGMENTATIONS
+from trainers.augment import check_augmentation
+from trainers.checkpoint import check_same
 from trainers.data import DataSplits, load_data
 from trainers.evaluate import evaluate
 from trainers.fit import fit
@@ -89,8 +90,7 @@ class FullTraining:
         for name in self.trackers:
             if name not in TRACKERS:
                 raise UnknownName("tracker", name, TRACKERS)
-        if self.recipe.augment not in AUGMENTATIONS:
-            raise UnknownName("augmentation", self.recipe.augment, AUGMENTATIONS)
+        check_augmentation(self.recipe.augment)
         for name, least in (("seed", 0), ("accumulate", 1), ("workers", 0), ("resolution", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -224,21 +224,20 @@ def _complete(config: FullTraining, out: Path, resume: bool) -> Result | None:
 
 def _must_be_the_same(config: FullTraining, done: Result, out: Path) -> None:
     """Raises UserError where a complete training was another one than is asked for."""
-    written = yaml.safe_load((out / RECIPE).read_text(encoding="utf-8"))
+    recipe = yaml.safe_load((out / RECIPE).read_text(encoding="utf-8"))
     classes = NetworkSpec.load(out / ARCHITECTURE).classes
-    pairs = {
-        "network": (done.id, config.spec_for(classes).id),
-        "data": (done.data, config.data),
-        "validation": (done.held_out, config.validation),
-        "seed": (done.seed, config.seed),
-        "recipe": (done.recipe, config.recipe.name),
-        **{name: (written.get(name), value) for name, value in config.recipe.to_dict().items()},
+    then = {"network": done.id, "data": done.data, "validation": done.held_out, "seed": done.seed}
+    now = {
+        "network": config.spec_for(classes).id,
+        "data": config.data,
+        "validation": config.validation,
+        "seed": config.seed,
     }
-    for name, (then, now) in pairs.items():
-        if then != now:
-            raise UserError(
-                f"{out} is complete, with `{name}` {then!r}, not {now!r}; choose another --out"
-            )
+    check_same(
+        {**then, "recipe": done.recipe, **recipe},
+        {**now, "recipe": config.recipe.name, **config.recipe.to_dict()},
+        out,
+    )
 
 
 class _Files:
@@ -303,7 +302,8 @@ def _write_end(
 
     def worth(part: Part) -> Measured:
         def logits_of(images: Tensor) -> Tensor:
-            return condensed(images.to(device))  # type: ignore[no-any-return]
+            logits: Tensor = condensed(images.to(device))
+            return logits
 
         return evaluate(logits_of, part.to(device), recipe.batch_size, workers=config.workers)
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.arguments import ARCHITECTURE, WEIGHTS
+from search.arguments import ARCHITECTURE, WEIGHTS, add_json
 from search_space.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=int, metavar="N", help=f"{meaning} (else inferred)"
         )
-    parser.add_argument("--json", action="store_true", help="print JSON for machines")
+    add_json(parser)
 
 
 def import_network(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search import arguments
-from search.arguments import INTERRUPTED, add_recipe, chosen_recipe
+from search.arguments import INTERRUPTED, add_json, add_recipe, chosen_recipe
 from search.training import add_machine, full_training, is_first_process, train_watched
 from search_space.errors import UserError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from search.full_training import FullTraining
     from search.runner import RunConfig
     from search.trained_folder import Result
+    from search_space import NetworkSpec
     from trainers.recipe import Recipe
 
 RETRAINED = "retrained"
@@ -44,7 +45,7 @@ def add_retrain(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser)
     add_machine(parser)
     parser.set_defaults(format=[EXPORTED])
-    parser.add_argument("--json", action="store_true", help="print JSON for machines")
+    add_json(parser)
 
 
 def retrain(args: argparse.Namespace) -> int:
@@ -63,9 +64,8 @@ def retrain(args: argparse.Namespace) -> int:
     if args.resolution is None:
         args.resolution = default_resolution(config)
 
-    def training(trial: Trial) -> FullTraining:
-        name = f"trial {trial.number} of {study.name}"
-        return full_training(args, name, trial.proposal.spec, recipe, config.data)
+    def training(name: str, spec: NetworkSpec) -> FullTraining:
+        return full_training(args, name, spec, recipe, config.data)
 
     again = f"search retrain {folder.path} --top {args.top} --resume, with the same options"
     done = retrain_winners(folder, study, args.top, training, args, again)
@@ -100,10 +100,10 @@ def retrain_run(
 
     chosen = recipe(args.retrain_recipe) if args.retrain_recipe else default_recipe(config)
 
-    def training(trial: Trial) -> FullTraining:
+    def training(name: str, spec: NetworkSpec) -> FullTraining:
         return FullTraining(
-            network=f"trial {trial.number} of {study.name}",
-            spec=trial.proposal.spec,
+            network=name,
+            spec=spec,
             data=config.data,
             recipe=chosen,
             seed=config.seed,
@@ -123,13 +123,14 @@ def retrain_winners(
     folder: RunFolder,
     study: Study,
     top: int,
-    training: Callable[[Trial], FullTraining],
+    training: Callable[[str, NetworkSpec], FullTraining],
     args: argparse.Namespace,
     again: str,
 ) -> list[Trial] | None:
     """Trains the winners one after the other and writes what they reached into the study.
 
-    ``again`` are the words for how to go on where it is interrupted.
+    ``training`` makes one of what to call a network and the network; ``again`` are the words for
+    how to go on where it is interrupted.
 
     Returns:
         Their trials; None where it was interrupted.
@@ -144,7 +145,7 @@ def retrain_winners(
         raise UserError(f"{folder.path} has no scored network yet; search first")
     done: list[Trial] = []
     for trial in chosen:
-        config = training(trial)
+        config = training(f"trial {trial.number} of {study.name}", trial.proposal.spec)
         name = f"{trial.number}-{config.recipe.name}-{config.seed}"
         result = train_watched(config, folder.path / RETRAINED / name, args, again)
         if result is None:

@@ -15,10 +15,9 @@ from results.study import Study
 from results.trial import Trial
 from search.limits import Limits
 from search_space import SearchSpace, SpecError, UserError
-from search_space.errors import UnknownName
 from search_space.space import Choices
 from searchers import Admission, Searcher, SpaceExhausted, make_searcher
-from trainers.augment import AUGMENTATIONS
+from trainers.augment import check_augmentation
 from trainers.data import DataSplits, load_data
 from trainers.proxy import train_proxy
 from trainers.recipe import Recipe
@@ -54,8 +53,7 @@ class RunConfig:
             raise UserError(f"`seed` (={self.seed}) must be at least 0")
         if self.resolution < 1:
             raise UserError(f"`resolution` (={self.resolution}) must be at least 1")
-        if self.recipe.augment not in AUGMENTATIONS:
-            raise UnknownName("augmentation", self.recipe.augment, AUGMENTATIONS)
+        check_augmentation(self.recipe.augment)
 
     def to_settings(self) -> dict[str, Any]:
         """JSON values, the inverse of :meth:`from_settings`."""

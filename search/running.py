@@ -110,7 +110,7 @@ def _run(
         print(f"interrupted; go on with: search resume {folder.path}", file=sys.stderr)
         return INTERRUPTED
     code = 0
-    if getattr(args, "retrain", None):
+    if args.retrain is not None:
         from search.retraining import retrain_run
 
         code = retrain_run(folder, study, config, args)

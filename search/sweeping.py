@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING
 
 from search import arguments
 from search.arguments import (
+    DATA,
     INTERRUPTED,
+    NETWORK,
     absolute_data,
+    add_json,
     add_recipe,
     chosen_recipe,
     find_network,
@@ -59,9 +62,7 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``search sweep``."""
     from search_space.variations import SHORT, VARIATIONS
 
-    parser.add_argument(
-        "networks", nargs="+", metavar="NET", help="zoo name, .yaml or .json file, or folder"
-    )
+    parser.add_argument("networks", nargs="+", metavar="NET", help=NETWORK)
     known = ", ".join([*VARIATIONS, *SHORT])
     parser.add_argument(
         "--vary",
@@ -73,12 +74,12 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", type=int, default=3, help="of each (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the first (default %(default)s)")
-    parser.add_argument("--data", default="digits", help="data set (default %(default)s)")
+    parser.add_argument("--data", default="digits", help=f"{DATA} (default %(default)s)")
     parser.add_argument("--out", type=Path, help="folder to fill or go on with (default runs/...)")
     add_recipe(parser)
     add_machine(parser)
     parser.add_argument("--resume", action="store_true", help="need not be said: it always does")
-    parser.add_argument("--json", action="store_true", help="print JSON for machines")
+    add_json(parser)
 
 
 def sweep(args: argparse.Namespace) -> int:

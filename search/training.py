@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.arguments import (
+    DATA,
     INTERRUPTED,
+    NETWORK,
     absolute_data,
+    add_json,
     add_recipe,
     chosen_recipe,
     find_network,
     label,
     names,
     new_folder,
+    print_json,
     weights_file,
 )
 from search_space.errors import UserError
@@ -107,8 +110,8 @@ def full_training(
 
 def add_train(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``search train``."""
-    parser.add_argument("network", metavar="NET", help="zoo name, .yaml or .json file, or folder")
-    parser.add_argument("--data", default="digits", help="data set (default %(default)s)")
+    parser.add_argument("network", metavar="NET", help=NETWORK)
+    parser.add_argument("--data", default="digits", help=f"{DATA} (default %(default)s)")
     parser.add_argument("--out", type=Path, help="folder to fill (default runs/NET-DATA-N)")
     parser.add_argument(
         "--resume", action="store_true", help="go on with what --out holds, if it holds anything"
@@ -116,7 +119,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
     add_recipe(parser)
     add_machine(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON for machines")
+    add_json(parser)
 
 
 def train(args: argparse.Namespace) -> int:
@@ -181,7 +184,7 @@ def train_watched(
 
 def _print_result(result: Result, out: Path, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"out": str(out), **result.to_dict()}, indent=2))
+        print_json({"out": str(out), **result.to_dict()})
         return
     parts = {"validation": result.validation, "test": result.test}
     for name, measured in parts.items():
@@ -205,14 +208,14 @@ def _in_words(measured: Measured) -> str:
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``search evaluate``."""
-    parser.add_argument("network", metavar="NET", help="zoo name, .yaml or .json file, or folder")
+    parser.add_argument("network", metavar="NET", help=NETWORK)
     parser.add_argument(
         "--weights",
         type=Path,
         metavar="FILE",
         help=".safetensors, masked or condensed, or .onnx (default: the ones in the folder NET)",
     )
-    parser.add_argument("--data", required=True, help="data set, as for train")
+    parser.add_argument("--data", required=True, help=DATA)
     parser.add_argument(
         "--part",
         choices=("validation", "test"),
@@ -225,7 +228,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=0, help="processes that decode images")
     parser.add_argument("--devices", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--download", action="store_true", help="fetch cifar10 or cifar100")
-    parser.add_argument("--json", action="store_true", help="print JSON for machines")
+    add_json(parser)
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -263,7 +266,7 @@ def evaluate(args: argparse.Namespace) -> int:
     form, logits_of = _form(spec, file, args.devices)
     measured = measure(logits_of, part, args.batch_size, workers=args.workers)
     if args.json:
-        print(json.dumps({"weights": str(file), "form": form, **asdict(measured)}, indent=2))
+        print_json({"weights": str(file), "form": form, **asdict(measured)})
     else:
         print(f"{form} {file}, {args.part} images of {args.data}: {_in_words(measured)}")
     return 0

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from search_space.errors import UnknownName
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Of red, green and blue between 0 and 1, over ImageNet's training images."""
@@ -119,6 +121,12 @@ AUGMENTATIONS: dict[str, Callable[[int], Augmentation]] = {
     "imagenet-colour": imagenet_colour,
 }
 """For images one at a time, by name, given the size that they are trained at in pixels."""
+
+
+def check_augmentation(name: str) -> None:
+    """Raises UnknownName where there is no such augmentation; the message lists the known ones."""
+    if name not in AUGMENTATIONS:
+        raise UnknownName("augmentation", name, AUGMENTATIONS)
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:

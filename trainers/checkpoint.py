@@ -55,16 +55,20 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> Mapping[str, Any
             f"the checkpoint {path} has no version {VERSION}, the one read here; begin anew with"
             " another --out"
         )
-    written = content["settings"]
-    for name in {**written, **settings}:
-        if written.get(name) != settings.get(name):
-            raise UserError(
-                f"`{name}` was {written.get(name)!r} when {path.parent} was begun and is"
-                f" {settings.get(name)!r} now; resume with the same settings, or begin anew with"
-                " another --out"
-            )
+    check_same(content["settings"], settings, path.parent)
     state: Mapping[str, Any] = content["state"]
     return state
+
+
+def check_same(written: Mapping[str, Any], asked: Mapping[str, Any], folder: Path) -> None:
+    """Raises UserError naming the first setting of a folder's training that is another one now."""
+    for name in {**written, **asked}:
+        if written.get(name) != asked.get(name):
+            raise UserError(
+                f"`{name}` was {written.get(name)!r} when {folder} was begun and is"
+                f" {asked.get(name)!r} now; resume with the same settings, or begin anew with"
+                " another --out"
+            )
 
 
 def _read(path: Path) -> Any:

@@ -10,8 +10,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from search_space.errors import UnknownName
-from trainers.augment import AUGMENTATIONS, IMAGENET_MEAN, IMAGENET_STD, OF_BATCHES
+from trainers.augment import (
+    AUGMENTATIONS,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    OF_BATCHES,
+    check_augmentation,
+)
 from trainers.images import check_unreadable
 from trainers.keyed import generator_of
 from trainers.one_by_one import Images, OneByOne, read_batches
@@ -65,8 +70,7 @@ class Part(ABC):
             UnknownName: no such augmentation.
             UserError: too many files cannot be read.
         """
-        if augment not in AUGMENTATIONS:
-            raise UnknownName("augmentation", augment, AUGMENTATIONS)
+        check_augmentation(augment)
         if augment == "none" or not self.augmentable:
             return self._load(batches, "none", None, workers)
         if seed is None:
