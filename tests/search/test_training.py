@@ -149,7 +149,9 @@ def test_a_complete_training_is_not_taken_for_another(
     setting: str, trained: Path, train_arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*train_arguments, "--out", str(trained), "--resume", *OTHER[setting]]) == 2
-    assert f"{trained} is complete, with `{setting}` " in capsys.readouterr().err
+    complaint = capsys.readouterr().err
+    assert f"search: `{setting}` was " in complaint
+    assert f" when {trained} was begun and is " in complaint
 
 
 def test_a_taken_folder_is_refused(
