@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 
 import torch
@@ -78,8 +78,8 @@ def _is_reactivated(unit: Unit) -> bool:
 _KINDS = {5: _is_reactivated, 3: _is_normed_pointwise}
 
 
-def computed_as_one(unit: Unit, modules: nn.Module, values: Mapping[str, Tensor]) -> Tensor | None:
-    """The output of a unit of several operations; None where they have to run one by one.
+def computed_as_one(unit: Unit, modules: nn.Module, values: dict[str, Tensor]) -> bool:
+    """Writes the output of a unit of several operations; False where they have to run one by one.
 
     They do when nothing is trained, not on the CPU, and where somebody has replaced a module or
     hooked onto one.
@@ -92,11 +92,14 @@ def computed_as_one(unit: Unit, modules: nn.Module, values: Mapping[str, Tensor]
         or not isinstance(conv, Conv2d | LearnedLayer)
         or any(_is_hooked(m) for m in members)
     ):
-        return None
+        return False
     weight = conv.masked_weight() if isinstance(conv, LearnedLayer) else conv.weight
     if others:
-        return reactivated(values[unit[3].input.name], x, norm, weight)
-    return normed_pointwise(x, norm, weight)
+        y = reactivated(values[unit[3].input.name], x, norm, weight)
+    else:
+        y, values[unit[0].input.name] = normed_pointwise(x, norm, weight)
+    values[unit[-1].output.name] = y
+    return True
 
 
 def _is_training_on_cpu(x: Tensor) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from search_space import ops
 from search_space.ops import Op
+from search_space.statistics import concatenated
 
 
 def kept_after(drops: int, inputs: int, factor: int) -> int:
@@ -336,7 +337,7 @@ class Concat(nn.Module):
     """Joins along the channels."""
 
     def forward(self, *xs: Tensor) -> Tensor:
-        return torch.cat(xs, 1)
+        return concatenated(*xs)
 
 
 class Split(nn.Module):

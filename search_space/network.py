@@ -39,11 +39,8 @@ class FragmentModule(nn.Module):
 
     def _run(self, units: Iterable[Unit], values: dict[str, Tensor]) -> None:
         for unit in units:
-            if len(unit) > 1:
-                y = computed_as_one(unit, self, values)
-                if y is not None:
-                    values[unit[-1].output.name] = y
-                    continue
+            if len(unit) > 1 and computed_as_one(unit, self, values):
+                continue
             for op in unit:
                 self._run_one(op, values)
 

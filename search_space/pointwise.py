@@ -2,25 +2,25 @@
 
 Dense networks spend their time moving maps through memory: each layer norms everything that was
 computed before it. Here a map is read once forward and once backward, a piece at a time that stays
-in the processor's cache. Nothing but the map is kept for the backward pass: its norm and ReLU are
-computed again there ("Memory-Efficient Implementation of DenseNets", arXiv:1707.06990). The
-results are those of the separate modules within rounding.
+in the processor's cache, and the gradients of those who read it later are added on the way. Nothing
+but the map is kept for the backward pass: its norm and ReLU are computed again there
+("Memory-Efficient Implementation of DenseNets", arXiv:1707.06990). The results are those of the
+separate modules within rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-PIECE_BYTES = 2**21
-"""Half of it is as fast on two cores of 1 MB of cache each, and waits more often for a busy one."""
+from search_space.pieces import a_piece, pieces_of, rows_of
+from search_space.statistics import count_batch, remember, running_statistics, with_statistics
 
 
-def normed_pointwise(x: Tensor, norm: nn.BatchNorm2d, weight: Tensor) -> Tensor:
+def normed_pointwise(x: Tensor, norm: nn.BatchNorm2d, weight: Tensor) -> tuple[Tensor, Tensor]:
     """The 1x1 convolution of ``relu(norm(x))``; counts the batch in the norm's statistics.
 
     Args:
@@ -29,7 +29,8 @@ def normed_pointwise(x: Tensor, norm: nn.BatchNorm2d, weight: Tensor) -> Tensor:
         weight: ``(outputs, inputs, 1, 1)``.
 
     Returns:
-        ``(N, outputs, H, W)`` in channels-last memory; of autocast's type where that is on.
+        ``(N, outputs, H, W)`` in channels-last memory, of autocast's type where that is on; and x
+        for those who read it after this: the gradient that they send back is summed in passing.
     """
     return _apply(x, norm, weight, None)
 
@@ -46,46 +47,30 @@ def reactivated(x: Tensor, new: Tensor, norm: nn.BatchNorm2d, weight: Tensor) ->
     Returns:
         ``(N, features + channels, H, W)`` in channels-last memory (CondenseNetV2, section 3.1).
     """
-    return _apply(new, norm, weight, x)
+    return _apply(new, norm, weight, x)[0]
 
 
-def _apply(x: Tensor, norm: nn.BatchNorm2d, weight: Tensor, base: Tensor | None) -> Tensor:
-    mean, variance = batch_statistics(x, norm) if norm.training else running_statistics(norm)
-    deviation = (variance + norm.eps).sqrt()
-    y: Tensor = _NormedPointwise.apply(
-        x, norm.weight, norm.bias, weight, base, mean, deviation, norm.training
+def _apply(
+    x: Tensor, norm: nn.BatchNorm2d, weight: Tensor, base: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    if norm.training:
+        x, statistics = with_statistics(x)
+        count_batch(statistics, x.numel() // x.shape[1], norm)
+    else:
+        statistics = running_statistics(norm)
+    deviation = (statistics.variance + norm.eps).sqrt()
+    y, x = _NormedPointwise.apply(
+        x, norm.weight, norm.bias, weight, base, statistics.mean, deviation
     )
-    return y
-
-
-def running_statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Mean and variance that the norm applies in evaluation mode."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    return norm.running_mean, norm.running_var
-
-
-@torch.no_grad()
-def batch_statistics(x: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each channel, which the norm's running statistics count."""
-    count = x.numel() // x.shape[1]
-    running_mean, running_variance = running_statistics(norm)
-    # As running statistics of momentum 1 they are in the norm's precision whatever x is in.
-    mean, variance = torch.zeros_like(running_mean), torch.zeros_like(running_variance)
-    torch.ops.aten.batch_norm_update_stats(x, mean, variance, 1.0)
-    assert norm.num_batches_tracked is not None
-    norm.num_batches_tracked.add_(1)
-    momentum = norm.momentum or 1 / int(norm.num_batches_tracked)
-    running_mean.lerp_(mean, momentum)
-    running_variance.lerp_(variance, momentum)
-    return mean, variance * ((count - 1) / count)
+    if norm.training:
+        remember(x, statistics)
+    return y, x
 
 
 class _NormedPointwise(torch.autograd.Function):
     """``relu(gain * (x - mean) / deviation + bias)`` times ``weight``, of which only x is kept.
 
-    With a ``base`` the product is added to it, and x joined behind the sum. Where ``of_batch``,
-    mean and deviation are those of x, and the gradient of x knows it.
+    With a ``base`` the product is added to it, and x joined behind the sum.
     """
 
     @staticmethod
@@ -98,10 +83,10 @@ class _NormedPointwise(torch.autograd.Function):
         base: Tensor | None,
         mean: Tensor,
         deviation: Tensor,
-        of_batch: bool,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x, gain, bias, weight, mean, deviation)
-        ctx.of_batch, ctx.joins = of_batch, base is not None
+        ctx.set_materialize_grads(False)
+        ctx.joins = base is not None
         dtype = _autocast_type(x)
         n, channels, height, width = x.shape
         outputs = weight.shape[0]
@@ -109,18 +94,23 @@ class _NormedPointwise(torch.autograd.Function):
         rows = y.view(-1, y.shape[-1])
         multiplied = weight.flatten(1).to(_product_type(dtype)).T
         scale = gain / deviation
-        pieces = _Pieces(x, multiplied.dtype)
-        sources = [_rows(x), rows[:, :outputs], *([_rows(base)] if base is not None else [])]
-        for piece, results, *onto in pieces.split(*sources):
-            rectified = pieces.rectified(piece, scale, bias - mean * scale)
+        shift = bias - mean * scale
+        sources = [rows_of(x), rows[:, :outputs], *([rows_of(base)] if base is not None else [])]
+        scratch = a_piece(x, multiplied.dtype)
+        for piece, results, *onto in pieces_of(*sources):
+            rectified = _rectified(piece, scale, shift, scratch)
             _multiply(rectified, multiplied, results, *onto)
         if ctx.joins:
-            rows[:, outputs:] = _rows(x)
-        return y.permute(0, 3, 1, 2)
+            rows[:, outputs:] = rows_of(x)
+        return y.permute(0, 3, 1, 2), x
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, gradient: Tensor | None, d_x: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        if gradient is None:
+            return d_x, None, None, None, None, None, None
         x, gain, bias, weight, mean, deviation = ctx.saved_tensors
         outputs = weight.shape[0]
         product = weight.flatten(1).to(_product_type(gradient.dtype))
@@ -129,53 +119,47 @@ class _NormedPointwise(torch.autograd.Function):
         dx = torch.empty_like(x, memory_format=torch.channels_last)
         d_scale, d_shift, d_weight = (torch.zeros_like(t) for t in (scale, shift, weight))
         d_matrix = d_weight.view(outputs, -1)
-        pieces = _Pieces(x, product.dtype)
-        for rows, d_rows, d_results in pieces.split(_rows(x), _rows(dx), _rows(gradient)):
-            rectified = pieces.rectified(rows, scale, shift)
-            d_product = d_results[:, :outputs].to(product.dtype)
+        d_results = rows_of(gradient)
+        maps = [rows_of(x), rows_of(dx), d_results[:, :outputs]]
+        if ctx.joins:
+            maps.append(d_results[:, outputs:])
+        elif d_x is not None:
+            maps.append(rows_of(d_x))
+        through_weight = product.dtype == weight.dtype and _divides(gain, bias)
+        first, second = (a_piece(x, product.dtype) for _ in range(2))
+        for rows, d_rows, d_result, *d_others in pieces_of(*maps):
+            rectified = _rectified(rows, scale, shift, first)
+            d_product = d_result.to(product.dtype)
             d_matrix += d_product.T @ rectified
-            d_affine = torch.mm(d_product, product, out=pieces.second[: len(rows)])
+            d_affine = torch.mm(d_product, product, out=second[: len(rows)])
             torch.ops.aten.threshold_backward.grad_input(
                 d_affine, rectified, 0, grad_input=d_affine
             )
             d_shift += d_affine.sum(0, dtype=d_shift.dtype)
-            if ctx.joins:
-                torch.addcmul(d_results[:, outputs:], d_affine, scale, out=d_rows)
+            if d_others:
+                torch.addcmul(d_others[0], d_affine, scale, out=d_rows)
             else:
                 torch.mul(d_affine, scale, out=d_rows)
-            d_scale += d_affine.mul_(rows).sum(0, dtype=d_scale.dtype)
-        # Of what the norm divides by its deviation: the sum of gradient times deviation from mean.
-        d_normed = (d_scale - mean * d_shift) / deviation
-        if ctx.of_batch:
-            count = len(x) * x.shape[2] * x.shape[3]
-            slope = -scale * d_normed / (deviation * count)
-            offset = -scale * d_shift / count - mean * slope
-            for rows, d_rows in pieces.split(_rows(x), _rows(dx)):
-                d_rows.addcmul_(rows, slope).add_(offset)
+            if not through_weight:
+                d_scale += d_affine.mul_(rows).sum(0, dtype=d_scale.dtype)
+        if through_weight:
+            # The sum of gradient times result of the ReLU, which is gain times what is wanted
+            # plus bias times d_shift, follows from the weight's gradient without a look at maps.
+            d_gain = ((d_matrix * product).sum(0) - bias * d_shift) / gain
+        else:
+            d_gain = (d_scale - mean * d_shift) / deviation
         d_base = gradient[:, :outputs] if ctx.joins else None
-        return dx, d_normed, d_shift, d_weight, d_base, None, None, None
+        return dx, d_gain, d_shift, d_weight, d_base, -scale * d_shift, -scale * d_gain
 
 
-class _Pieces:
-    """Cuts maps into pieces of whole rows, a row being the channels of one position."""
-
-    def __init__(self, x: Tensor, dtype: torch.dtype) -> None:
-        channels = x.shape[1]
-        self.length = max(1, PIECE_BYTES // (channels * x.element_size()))
-        self.first, self.second = x.new_empty(2, self.length, channels, dtype=dtype)
-
-    def split(self, *maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """The same rows of each of several maps, one piece after the other."""
-        return zip(*(torch.split(rows, self.length) for rows in maps), strict=True)
-
-    def rectified(self, rows: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        """``relu(rows * scale + shift)``, in memory that the next piece uses again."""
-        return torch.addcmul(shift, rows, scale, out=self.first[: len(rows)]).relu_()
+def _divides(gain: Tensor, bias: Tensor) -> bool:
+    """Whether a sum that contains the bias loses few digits when it is divided by the gain."""
+    return bool((1024 * gain.abs() > bias.abs()).all())
 
 
-def _rows(x: Tensor) -> Tensor:
-    """``(N, C, H, W)`` as ``(N H W, C)``; without a copy where memory is channels-last."""
-    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+def _rectified(rows: Tensor, scale: Tensor, shift: Tensor, scratch: Tensor) -> Tensor:
+    """``relu(rows * scale + shift)``, in scratch memory."""
+    return torch.addcmul(shift, rows, scale, out=scratch[: len(rows)]).relu_()
 
 
 def _multiply(rows: Tensor, matrix: Tensor, results: Tensor, onto: Tensor | None = None) -> None:

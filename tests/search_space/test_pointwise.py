@@ -1,5 +1,6 @@
 """Norm, ReLU and 1x1 convolution as one: the numbers of the separate modules."""
 
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_space import pointwise
-from search_space.pointwise import normed_pointwise, reactivated
+from search_space import pieces, pointwise
+from search_space.pointwise import reactivated
+from search_space.statistics import concatenated, known_statistics
 
 CHANNELS, OUTPUTS = 6, 10
 
@@ -25,6 +27,10 @@ def a_norm(*, training: bool, momentum: float | None = 0.1) -> nn.BatchNorm2d:
     assert norm.running_var is not None
     norm.running_var.copy_(random(CHANNELS, seed=9).square() + 0.1)
     return norm
+
+
+def normed_pointwise(x: Tensor, norm: nn.BatchNorm2d, weight: Tensor) -> Tensor:
+    return pointwise.normed_pointwise(x, norm, weight)[0]
 
 
 def plain_pointwise(x: Tensor, norm: nn.BatchNorm2d, weight: Tensor) -> Tensor:
@@ -65,7 +71,7 @@ def test_results_gradients_and_statistics_are_those_of_the_modules(
     piece_bytes: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pointwise, "PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", piece_bytes)
     x = random(2, CHANNELS, 3, 5, seed=5).contiguous(memory_format=layout) + 2
     base = random(2, OUTPUTS, 3, 5, seed=6).contiguous(memory_format=layout)
     for function, plain, maps in (
@@ -88,19 +94,78 @@ def test_channels_of_a_wider_map_are_read_in_place() -> None:
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
-def test_a_dead_gain_keeps_its_gradient() -> None:
-    """Nothing is divided by the gain."""
+@pytest.mark.parametrize("gain", [0.0, 1e-30, 1e-4])
+def test_dead_and_small_gains_keep_their_gradients(gain: float) -> None:
+    """Where something is divided by the gain, no digits are lost."""
 
-    def with_dead_gain(function: Callable[..., Tensor]) -> Tensor:
-        norm = a_norm(training=True)
-        norm.weight.data.zero_()
-        weight = random(OUTPUTS, CHANNELS, 1, 1, seed=3)
-        y = function(random(2, CHANNELS, 3, 3, seed=5), norm, weight)
+    def with_small_gain(function: Callable[..., Tensor]) -> list[Tensor]:
+        norm = a_norm(training=True).float()
+        norm.weight.data[::2] = gain
+        weight = random(OUTPUTS, CHANNELS, 1, 1, seed=3).float()
+        x = random(2, CHANNELS, 3, 3, seed=5).float().requires_grad_()
+        y = function(x, norm, weight)
         (y * random(*y.shape, seed=4)).sum().backward()
-        assert norm.weight.grad is not None
-        return norm.weight.grad
+        return [t.grad for t in (x, norm.weight, norm.bias) if t.grad is not None]
 
-    torch.testing.assert_close(with_dead_gain(normed_pointwise), with_dead_gain(plain_pointwise))
+    found, expected = with_small_gain(normed_pointwise), with_small_gain(plain_pointwise)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def block(x: Tensor, layers: int, *, fused: bool) -> list[Tensor]:
+    """A dense block of 1x1 layers: its output, gradients, and running statistics."""
+    x = x.clone().requires_grad_()
+    norms = [nn.BatchNorm2d(CHANNELS * (1 + n), dtype=x.dtype) for n in range(layers)]
+    weights = [random(CHANNELS, CHANNELS * (1 + n), 1, 1, seed=n) for n in range(layers)]
+    features = x
+    for norm, weight in zip(norms, weights, strict=True):
+        weight.requires_grad_()
+        if fused:
+            y, features = pointwise.normed_pointwise(features, norm, weight)
+            features = concatenated(features, y)
+            assert known_statistics(features) is not None
+        else:
+            features = torch.cat([features, plain_pointwise(features, norm, weight)], 1)
+    (features * random(*features.shape, seed=8)).sum().backward()
+    gradients = [t.grad for t in (x, *weights, *(p for n in norms for p in n.parameters()))]
+    assert all(g is not None for g in gradients)
+    return [
+        features,
+        *(g for g in gradients if g is not None),
+        *(b for n in norms for b in n.buffers()),
+    ]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_block_that_shares_statistics_is_one_that_does_not(layout: torch.memory_format) -> None:
+    x = random(2, CHANNELS, 3, 5, seed=5).contiguous(memory_format=layout) + 2
+    for one, other in zip(block(x, 4, fused=True), block(x, 4, fused=False), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_statistics_are_forgotten_when_a_map_changes() -> None:
+    x = random(2, CHANNELS, 3, 5, seed=5).requires_grad_()
+    weight = random(CHANNELS, CHANNELS, 1, 1, seed=3)
+    y, x = pointwise.normed_pointwise(x, a_norm(training=True), weight)
+    features = concatenated(x, y)
+    assert known_statistics(features) is not None
+    features.add_(1)
+    assert known_statistics(features) is None
+
+
+def test_maps_are_freed_without_a_backward_pass() -> None:
+    x = random(2, CHANNELS, 3, 5, seed=5).requires_grad_()
+    weight = random(CHANNELS, CHANNELS, 1, 1, seed=3)
+    features = x * 1
+    seen = [weakref.ref(features)]
+    for norm in (a_norm(training=True), nn.BatchNorm2d(2 * CHANNELS, dtype=x.dtype)):
+        y, features = pointwise.normed_pointwise(features, norm, weight)
+        features = concatenated(features, y)
+        seen += [weakref.ref(y), weakref.ref(features)]
+        weight = random(CHANNELS, 2 * CHANNELS, 1, 1, seed=3)
+    assert all(ref() is not None for ref in (seen[-1], seen[-2]))
+    del y, features
+    assert [ref() for ref in seen] == [None] * len(seen)
 
 
 @pytest.mark.parametrize("native", [True, False])
