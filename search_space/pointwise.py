@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from search_space.pieces import a_piece, pieces_of, rows_of
+from search_space.pieces import a_piece, column_sums, pieces_of, rows_of
 from search_space.statistics import count_batch, remember, running_statistics, with_statistics
 
 
@@ -135,13 +135,13 @@ class _NormedPointwise(torch.autograd.Function):
             torch.ops.aten.threshold_backward.grad_input(
                 d_affine, rectified, 0, grad_input=d_affine
             )
-            d_shift += d_affine.sum(0, dtype=d_shift.dtype)
+            d_shift += column_sums(d_affine, d_shift.dtype)
             if d_others:
                 torch.addcmul(d_others[0], d_affine, scale, out=d_rows)
             else:
                 torch.mul(d_affine, scale, out=d_rows)
             if not through_weight:
-                d_scale += d_affine.mul_(rows).sum(0, dtype=d_scale.dtype)
+                d_scale += column_sums(d_affine.mul_(rows), d_scale.dtype)
         if through_weight:
             # The sum of gradient times result of the ReLU, which is gain times what is wanted
             # plus bias times d_shift, follows from the weight's gradient without a look at maps.

@@ -35,7 +35,7 @@ WITHOUT_TORCH = (
 WITH_TORCH = tuple(
     f"search_space.{name}"
     for name in (
-        *("modules", "pointwise", "fused", "network", "recompute"),
+        *("pieces", "statistics", "modules", "pointwise", "fused", "network", "recompute"),
         *("backbones", "flatten", "deployed"),
     )
 )
