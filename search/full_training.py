@@ -26,6 +26,7 @@ from search.trained_folder import (
     CONDENSED,
     RECIPE,
     RESULT,
+    Diverged,
     Result,
     kept,
     read_result,
@@ -149,6 +150,7 @@ def train(
 
     Raises:
         UserError: something of the configuration cannot be used, or ``out`` is taken.
+        Diverged: the loss is no number any more.
         Mismatch: the condensed form computes something else.
         trainers.fit.Interrupted: asked to stop; go on with ``resume``.
     """
@@ -191,7 +193,7 @@ def _train(
     try:
         network = fit(training, out / CHECKPOINT, config.settings(training, data), watcher)
     except TrainingFailed as failure:
-        raise UserError(f"{failure}; lower --lr or look at the data") from None
+        raise Diverged(f"{failure}; lower --lr or look at the data") from None
     finally:
         watcher.close()
     if fabric.global_rank == 0:

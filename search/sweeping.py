@@ -84,7 +84,7 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
 
 def sweep(args: argparse.Namespace) -> int:
     """Trains variations of networks with several seeds; writes a table and draws the errors."""
-    from search.trained_folder import Busy
+    from search.trained_folder import Busy, Diverged
 
     if args.seeds < 1:
         raise UserError(f"--seeds {args.seeds} must be at least 1")
@@ -92,6 +92,7 @@ def sweep(args: argparse.Namespace) -> int:
     plans = planned(args, out)
     args.resume = True
     again = f"the same command with --out {out}"
+    diverged: list[str] = []
     for i, plan in enumerate(plans, start=1):
         if not args.json and is_first_process():
             print(f"[{i}/{len(plans)}] {plan.folder}", file=sys.stderr, flush=True)
@@ -99,10 +100,16 @@ def sweep(args: argparse.Namespace) -> int:
             result = train_watched(plan.training, plan.folder, args, again)
         except Busy:
             continue
+        except Diverged as error:
+            diverged.append(f"{plan.folder}: {error}")
+            continue
         if result is None:
             return INTERRUPTED
     if is_first_process():
-        _write_and_show(plans, out, args)
+        _write_and_show(plans, out, args, diverged=len(diverged))
+    if diverged:
+        count = counted(len(diverged), "training")
+        raise UserError(f"{count} of the sweep came to nothing: {'; '.join(diverged)}")
     return 0
 
 
@@ -180,7 +187,9 @@ def _changed(
 # --- What came of it ---------------------------------------------------------------------------
 
 
-def _write_and_show(plans: Sequence[Planned], out: Path, args: argparse.Namespace) -> None:
+def _write_and_show(
+    plans: Sequence[Planned], out: Path, args: argparse.Namespace, *, diverged: int
+) -> None:
     from results.sweep import summary_markdown, write_sweep
     from results.sweep_figure import draw_sweep
     from search.trained_folder import read_result
@@ -195,9 +204,9 @@ def _write_and_show(plans: Sequence[Planned], out: Path, args: argparse.Namespac
     if args.json:
         arguments.print_json({"out": str(out), "complete": len(rows), "missing": missing})
         return
-    if missing:
+    if elsewhere := missing - diverged:
         print(
-            f"{counted(missing, 'training')} left to other processes; the last of them writes the"
+            f"{counted(elsewhere, 'training')} left to other processes; the last of them writes the"
             " whole table"
         )
     if rows:

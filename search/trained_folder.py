@@ -79,6 +79,10 @@ class Busy(UserError):
     """Another process is training in the folder."""
 
 
+class Diverged(UserError):
+    """A training whose loss is no number any more."""
+
+
 def read_result(out: Path) -> Result | None:
     """The result in a folder; None where the training is not complete."""
     path = out / RESULT

@@ -152,6 +152,19 @@ BAD = {
 }
 
 
+def test_a_training_that_diverges_does_not_end_the_sweep(
+    tiny_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rates = ("--vary", "learning_rate=1e30,0.1", "--seeds", "1", "--track", "none")
+    assert main(["sweep", str(tiny_file), *rates, *QUICK, "--out", str(tmp_path)]) == 2
+    printed = capsys.readouterr()
+    assert "1 training of the sweep came to nothing: " in printed.err
+    assert "learning_rate=1e30" in printed.err
+    assert "the loss became" in printed.err
+    assert "left to other processes" not in printed.out
+    assert pd.read_csv(tmp_path / "sweep.csv")["value"].tolist() == [0.1]
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_told_before_anything_is_trained(
     case: str, tiny_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
