@@ -223,7 +223,12 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="images to judge by (default %(default)s)",
     )
     parser.add_argument("--batch-size", type=int, default=64, help="default %(default)s")
-    parser.add_argument("--validation", type=float, metavar="SHARE", help="as for train")
+    parser.add_argument(
+        "--validation",
+        type=float,
+        metavar="SHARE",
+        help="as for train (default: as it was trained)",
+    )
     parser.add_argument("--resolution", type=int, help="pixels (default: the network's)")
     parser.add_argument("--workers", type=int, default=0, help="processes that decode images")
     parser.add_argument("--devices", default="auto", help="auto, cpu or cuda")
@@ -253,7 +258,7 @@ def evaluate(args: argparse.Namespace) -> int:
         resolution=args.resolution or spec.image_size,
         limit=None,
         download=args.download,
-        validation=args.validation,
+        validation=_held_out(args),
     )
     if data.classes > spec.classes:
         raise UserError(
@@ -270,6 +275,17 @@ def evaluate(args: argparse.Namespace) -> int:
     else:
         print(f"{form} {file}, {args.part} images of {args.data}: {_in_words(measured)}")
     return 0
+
+
+def _held_out(args: argparse.Namespace) -> float | None:
+    """The share of the training images that the network has not seen, as far as is known."""
+    from search.trained_folder import read_result
+
+    result = read_result(Path(args.network)) if args.validation is None else None
+    if result is not None and result.data == absolute_data(args.data):
+        return result.held_out
+    share: float | None = args.validation
+    return share
 
 
 def _form(spec: NetworkSpec, file: Path, devices: str) -> tuple[str, Callable[[Tensor], Tensor]]:

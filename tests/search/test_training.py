@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -327,6 +328,18 @@ def test_bad_evaluations_are_sentences(
     network = [] if wrong[0] == "condensenet-86" else [str(trained)]
     assert main(["evaluate", *network, "--data", "digits", *wrong]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_images_that_the_network_has_seen_do_not_judge_it(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for held_out, sentence in ((0.0, "digits holds out no images"), (0.5, "719 images")):
+        copy = shutil.copytree(trained, tmp_path / str(held_out))
+        result = json.loads((copy / "result.json").read_text())
+        (copy / "result.json").write_text(json.dumps({**result, "held_out": held_out}))
+        main(["evaluate", str(copy), "--data", "digits", "--part", "validation"])
+        printed = capsys.readouterr()
+        assert sentence in printed.out + printed.err
 
 
 def test_an_onnx_file_of_other_images_or_classes_is_refused(
