@@ -36,6 +36,7 @@ from trainers.recipes import RECIPES
 from trainers.schedules import learning_rate
 from trainers.training import Training, training_spec
 
+NETWORKS = ("condensenet-86", "condensenetv2-14-14-14")
 OURS = ("fp32", "bf16")
 """The precisions that our networks are trained in."""
 
@@ -98,6 +99,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30, help="default %(default)s")
     parser.add_argument("--seeds", type=int, default=3, help="default %(default)s")
     parser.add_argument("--resolution", type=int, default=32, help="pixels, default %(default)s")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, help="default: all")
     parser.add_argument("--ours", nargs="+", default=["fp32"], choices=OURS)
     parser.add_argument(
         "--json", type=Path, default=Path("benchmarks/results/accuracy.json"), metavar="FILE"
@@ -113,6 +115,8 @@ def main() -> None:
             args.reference_condensenetv2,
         ),
     }
+    if args.networks:
+        networks = {name: networks[name] for name in args.networks}
     rows: list[dict[str, Any]] = json.loads(args.json.read_text()) if args.json.exists() else []
     for seed in range(args.seeds):
         for name, (spec, reference, directory) in networks.items():
