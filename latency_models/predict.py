@@ -40,6 +40,9 @@ class Latency:
     unpriced: tuple[str, ...]
     extrapolated: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return f"{self.ms:.1f} ms [{self.low_ms:.1f}, {self.high_ms:.1f}]"
+
 
 class _Price(NamedTuple):
     macs: int

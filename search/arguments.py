@@ -74,12 +74,15 @@ def limits(args: argparse.Namespace) -> Limits:
     from search.limits import Limits
 
     device(args.device)
+    if args.latency is None and args.latency_bound != "point":
+        raise UserError(f"--latency-bound {args.latency_bound} needs --latency, such as 25ms")
     return Limits(
         macs=parse_count(args.budget, "--budget") if args.budget is not None else None,
         latency_ms=None
         if args.latency is None
         else 1e3 * parse_seconds(args.latency, "--latency", "ms"),
         device=args.device,
+        latency_bound=args.latency_bound,
     )
 
 

@@ -55,6 +55,13 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=int, help="classes of the target network")
     parser.add_argument("--budget", metavar="MACS", help="hard limit: 150M, 1.2G, 150e6")
     parser.add_argument("--latency", metavar="MS", help="hard limit on --device: 25ms")
+    parser.add_argument(
+        "--latency-bound",
+        choices=("point", "high"),
+        default="point",
+        help="what --latency limits: the estimate, or the upper end of its 90 %% interval"
+        " (default %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
     _add_device(parser)
 

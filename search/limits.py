@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from latency_models import DEFAULT_DEVICE, predict
 from results.trial import Estimate
@@ -17,18 +18,29 @@ from search_space import (
 from search_space.admission import cheapest
 from search_space.space import Choices
 
+LatencyBound = Literal["point", "high"]
+"""Which predicted milliseconds are limited: the estimate, or the upper end of its interval."""
+_LIMITED = {"point": "ms", "high": "high_ms"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """Budgets that every trained network keeps; None where there is none.
 
     ``macs`` are multiply-adds of the condensed target network, ``latency_ms`` its predicted
-    milliseconds on ``device``, which also prices the second objective.
+    milliseconds on ``device``, which also prices the second objective; ``latency_bound`` is what
+    of the prediction they limit.
     """
 
     macs: int | None = None
     latency_ms: float | None = None
     device: str = DEFAULT_DEVICE
+    latency_bound: LatencyBound = "point"
+
+    @property
+    def _limited(self) -> str:
+        """The field of the predicted latency that is limited."""
+        return _LIMITED[self.latency_bound]
 
     def ratios(self, spec: NetworkSpec) -> dict[str, float]:
         """Cost over limit by the name of the limit; at most 1 inside."""
@@ -36,7 +48,9 @@ class Limits:
         if self.macs is not None:
             found["macs"] = macs(spec) / self.macs
         if self.latency_ms is not None:
-            found["latency_ms"] = predict(spec, self.device).ms / self.latency_ms
+            predicted = predict(spec, self.device)
+            limited_ms: float = getattr(predicted, self._limited)
+            found[f"latency_{self._limited}"] = limited_ms / self.latency_ms
         return found
 
     def price(self, spec: NetworkSpec) -> float:
@@ -45,7 +59,7 @@ class Limits:
 
     def constraints(self, estimate: Estimate) -> dict[str, float]:
         """Cost minus limit by the name of the limit; at most 0 inside."""
-        limits = {"macs": self.macs, "latency_ms": self.latency_ms}
+        limits = {"macs": self.macs, f"latency_{self._limited}": self.latency_ms}
         return {
             name: getattr(estimate, name) - limit
             for name, limit in limits.items()
@@ -77,8 +91,8 @@ class Limits:
             raise InfeasibleBudget(
                 f"no network of {space.name} was found within {self}: the cheapest,"
                 f" {spec}, has {format_count(macs(spec))} MACs and takes"
-                f" {predict(spec, self.device).ms:.1f} ms on {self.device}; raise the limit,"
-                " or choose another --space"
+                f" {predict(spec, self.device)} on {self.device}; raise the limit, or choose"
+                " another --space"
             )
         return choices
 
@@ -87,5 +101,6 @@ class Limits:
         if self.macs is not None:
             parts.append(f"{format_count(self.macs)} MACs")
         if self.latency_ms is not None:
-            parts.append(f"{self.latency_ms:g} ms on {self.device}")
+            what = " for the upper end of the interval" if self.latency_bound == "high" else ""
+            parts.append(f"{self.latency_ms:g} ms on {self.device}{what}")
         return " and ".join(parts) or "no limit"

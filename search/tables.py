@@ -166,7 +166,7 @@ def cost_table(
         "gathered": f"{cost.gather_elements:,} elements",
         "activations": f"{cost.activations:,} elements, at most {cost.peak_activation_mb:.1f} MB"
         " alive",
-        device: f"{latency.ms:.1f} ms, [{latency.low_ms:.1f}, {latency.high_ms:.1f}] "
+        device: f"{latency} "
         + ("where the parts below are at most twice off" if latency.extrapolated else "90 %"),
     }
     lines = [f"{label:<22} {text}" for label, text in totals.items()]

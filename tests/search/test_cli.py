@@ -189,6 +189,7 @@ BAD = {
     "budget": (["run", "--budget", "lots"], "--budget 'lots' must be a number"),
     "latency": (["run", "--latency", "-3ms"], "expected one argument"),
     "latency-unit": (["run", "--latency", "3 parsecs"], "must be a time above 0"),
+    "latency-bound": (["run", "--latency-bound", "high"], "--latency-bound high needs --latency"),
     "augmentation": (["run", "--set", "augment=magic"], "unknown augmentation 'magic'; known: "),
     "setting": (["run", "--set", "widening=2"], "a recipe has no setting 'widening'; known: "),
     "recipe": (["run", "--recipe", "fast"], "known: condensenet-cifar"),

@@ -41,3 +41,11 @@ def test_feasible_names_the_cheapest_where_nothing_fits(space) -> None:
 def test_two_limits_may_exclude_each_other() -> None:
     with pytest.raises(InfeasibleBudget, match=r"150.00M MACs and 0.1 ms on raspberry"):
         Limits(macs=150_000_000, latency_ms=0.1).feasible(SPACES["imagenet-224"])
+
+
+def test_the_upper_end_of_the_interval_can_be_what_is_limited() -> None:
+    limits = Limits(latency_ms=50.0, latency_bound="high")
+    predicted = predict(NET)
+    assert limits.ratios(NET) == {"latency_high_ms": predicted.high_ms / 50.0}
+    assert limits.constraints(limits.estimate(NET)) == {"latency_high_ms": predicted.high_ms - 50.0}
+    assert str(limits) == "50 ms on raspberry-pi-4/ncnn/1 for the upper end of the interval"
