@@ -12,10 +12,9 @@ The same tables give the same bytes.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from latency_models.devices import DATA, Device, FitError
-from latency_models.kernels import Kernel, MoveKind, conv_kind, features
+from latency_models.kernels import Kernel, features
+from latency_models.layer_table import read_layers, read_rows, read_times, times_of
 from latency_models.predict import MEASURED_FROM_NETWORKS
 from search_space.errors import UserError
 
@@ -123,113 +123,6 @@ FP16_ISA = "v8.2"
 PHONE_TABLES = {"tflite": "mobile_tflite_ms.csv", "pytorch": "mobile_torch_ms.csv"}
 PHONE_COLUMN = "pixel4.1large.float_ms"
 PHONE_SOURCE = "qed-usc/mobile-ml-benchmark @ c864a331"
-
-
-# --- Reading the tables -----------------------------------------------------------------------
-
-# What ncnn's own layer names become; `reshape` is a view, `det` is constants and box decoding.
-_NOT_KERNELS = ("reshape", "det")
-_MOVES: dict[str, MoveKind] = {
-    "act": "elementwise",
-    "bnscale": "elementwise",
-    "eltwise": "binary",
-    "concat": "concat",
-    "slice": "split",
-    "shuffle": "shuffle",
-    "pool": "pool",
-    "gpool": "global_pool",
-    "interp": "other",
-    "lrn": "other",
-    "pad": "other",
-    "permute": "other",
-    "softmax": "other",
-}
-_CONVS = ("conv", "pwconv", "dwconv", "gconv", "gpwconv")
-
-
-def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = set(columns) - set(reader.fieldnames or ())
-            if missing:
-                raise UserError(f"{path} lacks the columns {', '.join(sorted(missing))}")
-            return list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-
-
-def _kernel(row: Mapping[str, str]) -> Kernel | None:
-    """One row of a layer table; None for what is not executed."""
-
-    def number(name: str) -> int:
-        return int(float(row[name]))
-
-    def setting(name: str) -> int:
-        """1 where the cell is empty: what has no window has no stride and no groups."""
-        return int(float(row[name] or 1))
-
-    op = row["op"]
-    if op in _NOT_KERNELS:
-        return None
-    window = setting("kh" if "kh" in row else "k")
-    moved = {"in_elements": number("in_elems"), "out_elements": number("out_elems")}
-    if op in _MOVES:
-        return Kernel(kind=_MOVES[op], kernel=window, stride=setting("stride"), **moved)
-    if op == "fc":
-        return Kernel(kind="linear", macs=number("macs"), weights=number("params"), **moved)
-    if op not in _CONVS:
-        raise UserError(f"`op` (={op!r}) must be one of {', '.join((*_CONVS, 'fc', *_MOVES))}")
-    kind = conv_kind(
-        inputs=number("cin"),
-        outputs=number("cout"),
-        kernel=window,
-        groups=setting("groups"),
-        out_size=number("hout"),
-    )
-    return Kernel(
-        kind=kind,
-        macs=number("macs"),
-        weights=number("params"),
-        kernel=window,
-        stride=setting("stride"),
-        groups=setting("groups"),
-        **moved,
-    )
-
-
-def read_layers(path: Path) -> dict[str, list[Kernel]]:
-    """The kernels of every network of a layer table, by the network's name.
-
-    Raises:
-        UserError: the table cannot be read or holds an operation that has no kind.
-    """
-    shape = ("cin", "cout", "hout", "stride", "groups")
-    columns = ("model", "op", *shape, "macs", "params", "in_elems", "out_elems")
-    networks: dict[str, list[Kernel]] = defaultdict(list)
-    for line, row in enumerate(_rows(path, columns), start=2):
-        try:
-            kernel = _kernel(row)
-        except ValueError as error:
-            raise UserError(f"{path}, line {line}: {error}") from None
-        if kernel:
-            networks[row["model"]].append(kernel)
-    return dict(networks)
-
-
-def _times(rows: Iterable[Mapping[str, str]], column: str) -> dict[str, float]:
-    """The milliseconds in a column by network; empty cells were not measured."""
-    times = {}
-    for row in rows:
-        if not row[column]:
-            continue
-        try:
-            times[row["model"]] = float(row[column])
-        except ValueError:
-            raise UserError(
-                f"`{column}` (={row[column]!r}) of {row['model']} must be milliseconds"
-            ) from None
-    return times
 
 
 def _is_run(row: Mapping[str, str], board: Board, threads: int) -> bool:
@@ -379,7 +272,7 @@ def fit_ncnn(directory: Path) -> list[Device]:
     """Every board of ``BOARDS`` at every number of threads. Raises UserError."""
     networks = read_layers(directory / "ncnn_layers.csv")
     columns = ("device", "core", "cluster_ambiguous", "threads", "is_int8", "gpu_device", "min_ms")
-    table = _rows(directory / "ncnn_ms.csv", (*columns, "model", "isa", "heading", "run_id"))
+    table = read_rows(directory / "ncnn_ms.csv", (*columns, "model", "isa", "heading", "run_id"))
     found = []
     for board in BOARDS:
         for threads in board.threads:
@@ -394,7 +287,7 @@ def fit_ncnn(directory: Path) -> list[Device]:
                 fit(
                     networks,
                     # The least of a run's times is what other programs on the board disturb least.
-                    _times(rows, "min_ms"),
+                    times_of(rows, "min_ms"),
                     board=board.name,
                     runtime="ncnn",
                     threads=threads,
@@ -413,11 +306,10 @@ def fit_phones(directory: Path) -> list[Device]:
     networks = read_layers(directory / "mobile_layers.csv")
     found = []
     for runtime, table in PHONE_TABLES.items():
-        rows = _rows(directory / table, ("model", PHONE_COLUMN))
         found.append(
             fit(
                 networks,
-                _times(rows, PHONE_COLUMN),
+                read_times(directory / table, PHONE_COLUMN),
                 board="pixel-4",
                 runtime=runtime,
                 threads=1,

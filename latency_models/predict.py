@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -62,13 +64,12 @@ def kernel_ms(kernel: Kernel, on: Device) -> float | None:
     return ns / 1e6
 
 
-@lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
-def _price(fragment: Fragment, on: Device) -> _Price:
+def _price(executed: Iterable[Kernel], on: Device) -> _Price:
     macs = 0
     total = guessed_ms = 0.0
     guessed: set[str] = set()
     unpriced: set[str] = set()
-    for kernel in kernels(fragment):
+    for kernel in executed:
         macs += kernel.macs
         ms = kernel_ms(kernel, on)
         if ms is None:
@@ -81,9 +82,33 @@ def _price(fragment: Fragment, on: Device) -> _Price:
     return _Price(macs, total, guessed_ms, frozenset(guessed), frozenset(unpriced))
 
 
+@lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
+def _fragment_price(fragment: Fragment, on: Device) -> _Price:
+    return _price(kernels(fragment), on)
+
+
 def predict_on(spec: NetworkSpec, on: Device) -> Latency:
     """As :func:`predict`, on a device that is not shipped."""
-    prices = [_price(step.fragment, on) for step in spec.plan("condensed").steps]
+    steps = spec.plan("condensed").steps
+    return _latency([_fragment_price(step.fragment, on) for step in steps], on)
+
+
+def predict_kernels(executed: Iterable[Kernel], on: Device) -> Latency:
+    """The latency of a network of which only the kernels are known."""
+    return _latency([_price(executed, on)], on)
+
+
+def breakdown_ms(executed: Iterable[Kernel], on: Device) -> dict[str, float]:
+    """Milliseconds by the kind of kernel, the largest first; kinds without a price are left out."""
+    by_kind: dict[str, float] = defaultdict(float)
+    for kernel in executed:
+        ms = kernel_ms(kernel, on)
+        if ms is not None:
+            by_kind[kernel.kind] += ms
+    return dict(sorted(by_kind.items(), key=lambda item: -item[1]))
+
+
+def _latency(prices: Sequence[_Price], on: Device) -> Latency:
     ms = sum(p.ms for p in prices)
     guessed_ms = sum(p.guessed_ms for p in prices)
     guessed = frozenset[str]().union(*(p.guessed for p in prices))

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from latency_models import DEFAULT_DEVICE
 from search import (
     arguments,
     commands,
     exporting,
     importing,
+    latency,
     retraining,
     running,
     sweeping,
@@ -35,15 +35,6 @@ _EXPORTER = (
 )
 
 _WEIGHTS = ".safetensors of the network (default: the one in the folder NET, else {} ones)"
-
-
-def _add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--device",
-        default=DEFAULT_DEVICE,
-        metavar="BOARD/RUNTIME/THREADS",
-        help="where latency is predicted (default %(default)s)",
-    )
 
 
 def _add_space(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +54,7 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
         " (default %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
-    _add_device(parser)
+    latency.add_device(parser)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--check", action="store_true", help="build the network and let fvcore count it too"
     )
-    _add_device(p)
+    latency.add_device(p)
     add_json(p)
 
     p = command("export", exporting.export)
@@ -183,8 +174,14 @@ def _parser() -> argparse.ArgumentParser:
     add_json(p)
 
     p = command("models", commands.models)
-    _add_device(p)
+    latency.add_device(p)
     add_json(p)
+
+    group = subparsers.add_parser("latency", help="Milliseconds on a board.")
+    under = group.add_subparsers(required=True, metavar="QUESTION")
+    add_json(command("devices", latency.devices, under))
+    latency.add_predict(command("predict", latency.predict, under))
+    latency.add_evaluate(command("evaluate", latency.evaluate, under))
 
     group = subparsers.add_parser("space", help="Questions about a search space.")
     p = command(

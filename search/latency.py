@@ -1,0 +1,168 @@
+"""The commands ``latency``: what is known of boards, and how long a network takes on one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latency_models import DEFAULT_DEVICE
+from search.arguments import NETWORK, add_json, find_network, out, print_json
+
+if TYPE_CHECKING:
+    from latency_models import Latency
+    from latency_models.kernels import Kernel
+
+KEY = "BOARD/RUNTIME/THREADS"
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """The option that names a device."""
+    parser.add_argument(
+        "--device",
+        default=DEFAULT_DEVICE,
+        metavar=KEY,
+        help="where latency is predicted (default %(default)s)",
+    )
+
+
+# --- devices -----------------------------------------------------------------------------------
+
+
+def devices(args: argparse.Namespace) -> int:
+    """Lists the devices: board, runtime and threads, what each was fitted to, and its error."""
+    from latency_models import DEVICES, device
+
+    found = [device(key) for key in DEVICES]
+    if args.json:
+        print_json(
+            [
+                {
+                    "key": d.key,
+                    "core": d.core,
+                    "precision": d.precision,
+                    "networks": len(d.networks),
+                    **asdict(d.error),
+                    "source": d.source,
+                    "licence": d.licence,
+                    "note": d.note,
+                }
+                for d in found
+            ]
+        )
+        return 0
+    from rich.table import Table
+
+    table = Table(title="Errors of networks left out of the fit, of the measured time")
+    table.add_column("device", no_wrap=True)
+    for column in ("core", "computes in"):
+        table.add_column(column)
+    for column in ("networks", "mean", "median", "in 10 %", "in 20 %"):
+        table.add_column(column, justify="right")
+    for d in found:
+        e = d.error
+        shares = (e.mean, e.median, e.within_10_percent, e.within_20_percent)
+        figures = [f"{share:.1%}" for share in shares[:2]] + [f"{s:.0%}" for s in shares[2:]]
+        table.add_row(d.key, d.core, d.precision, str(len(d.networks)), *figures)
+    out().print(table)
+    return 0
+
+
+# --- predict -----------------------------------------------------------------------------------
+
+
+def add_predict(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``search latency predict``."""
+    parser.add_argument(
+        "network", metavar="NET", help=f"{NETWORK}; or a .csv table of layers of networks"
+    )
+    add_device(parser)
+    add_json(parser)
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Predicts the milliseconds of one image, what they go into, and how sure that is."""
+    from latency_models import device
+    from latency_models.predict import breakdown_ms, predict_kernels
+
+    on = device(args.device)
+    rows: list[dict[str, Any]] = []
+    for name, executed in _networks(args.network).items():
+        predicted = predict_kernels(executed, on)
+        rows.append({"network": name, "device": on.key, **asdict(predicted)})
+        rows[-1]["breakdown_ms"] = breakdown_ms(executed, on)
+        if not args.json:
+            _show(name, predicted, rows[-1]["breakdown_ms"], on.key)
+    if args.json:
+        print_json(rows if args.network.endswith(".csv") else rows[0])
+    return 0
+
+
+def _networks(name: str) -> dict[str, Sequence[Kernel]]:
+    from latency_models.kernels import network_kernels
+    from latency_models.layer_table import read_layers
+
+    if name.endswith(".csv"):
+        return dict(read_layers(Path(name)))
+    return {name: tuple(network_kernels(find_network(name)))}
+
+
+def _show(name: str, predicted: Latency, parts_ms: dict[str, float], key: str) -> None:
+    print(f"{name:<22} {predicted} on {key}")
+    for kind, ms in parts_ms.items():
+        print(f"  {kind:<20} {ms:8.2f} ms  {ms / predicted.ms:6.1%}")
+    for text in predicted.extrapolated:
+        print(f"  {'not measured there':<20} {text}")
+    for text in predicted.unpriced:
+        print(f"  {'not priced':<20} {text}")
+
+
+# --- evaluate ----------------------------------------------------------------------------------
+
+
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``search latency evaluate``."""
+    parser.add_argument(
+        "--layers", type=Path, required=True, metavar="FILE", help="layers of the networks, .csv"
+    )
+    parser.add_argument(
+        "--measured",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="their times, .csv: a column `model` and one of milliseconds",
+    )
+    parser.add_argument(
+        "--column", default="ms", help="the column of milliseconds (default %(default)s)"
+    )
+    add_device(parser)
+    add_json(parser)
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Compares predictions with times that were measured, of networks given by their layers."""
+    from latency_models import device
+    from latency_models.evaluate import evaluation, judge
+    from latency_models.layer_table import read_layers, read_times
+
+    on = device(args.device)
+    judged = judge(read_layers(args.layers), read_times(args.measured, args.column), on)
+    found = evaluation(judged)
+    if args.json:
+        networks = [
+            {"network": j.network, "measured_ms": j.measured_ms, **asdict(j.predicted)}
+            for j in judged
+        ]
+        print_json({"device": on.key, **asdict(found), "predictions": networks})
+        return 0
+    for j in sorted(judged, key=lambda j: j.error):
+        print(f"{j.network:<28} {j.measured_ms:9.2f} ms measured, {j.predicted}  {j.error:+7.1%}")
+    ranks = "" if found.spearman is None else f", Spearman {found.spearman:.3f}"
+    print(
+        f"{on.key}, {found.networks} networks: mean error {found.mean:.1%}, median"
+        f" {found.median:.1%}, within 10 % {found.within_10_percent:.0%}, within 20 %"
+        f" {found.within_20_percent:.0%}{ranks}; {found.covered:.0%} inside their interval"
+    )
+    return 0

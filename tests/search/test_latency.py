@@ -1,0 +1,137 @@
+"""The commands on latencies."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latency_models import DEVICES, predict
+from search.cli import main
+from search_space import ZOO
+
+Json = Callable[..., Any]
+LAYERS = (
+    "model,op,cin,hin,cout,hout,k,stride,groups,macs,params,in_elems,out_elems\n"
+    "one,conv,3,32,16,32,3,1,1,442368,432,3072,16384\n"
+    "one,gpool,16,32,16,1,,,,0,0,16384,16\n"
+    "one,fc,16,1,10,1,,,,160,160,16,10\n"
+    "two,pwconv,16,32,64,32,1,1,1,1048576,1024,16384,65536\n"
+    "three,gconv,16,32,64,32,3,1,4,2359296,2304,16384,65536\n"
+)
+
+
+@pytest.fixture
+def layers(tmp_path: Path) -> Path:
+    path = tmp_path / "layers.csv"
+    path.write_text(LAYERS)
+    return path
+
+
+def measured(folder: Path, **ms: object) -> Path:
+    path = folder / "measured.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("model", "ms"), *ms.items()])
+    return path
+
+
+def test_all_devices_are_listed(search_json: Json, capsys: pytest.CaptureFixture[str]) -> None:
+    found = search_json("latency", "devices")
+    assert [d["key"] for d in found] == list(DEVICES)
+    assert all(0 < d["mean"] < 1 and d["core"] and d["source"] for d in found)
+    assert main(["latency", "devices"]) == 0
+    shown = capsys.readouterr().out
+    assert all(key in shown for key in DEVICES)
+
+
+def test_a_network_is_predicted_as_the_search_prices_it(
+    search_json: Json, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("latency", "predict", "condensenetv2-a", "--device", "jetson-nano/ncnn/1")
+    found, expected = search_json(*arguments), predict(ZOO["condensenetv2-a"], "jetson-nano/ncnn/1")
+    assert found["ms"] == pytest.approx(expected.ms)
+    assert (found["low_ms"], found["high_ms"]) == pytest.approx((expected.low_ms, expected.high_ms))
+    assert found["extrapolated"] == list(expected.extrapolated)
+    assert sum(found["breakdown_ms"].values()) == pytest.approx(expected.ms)
+    assert main([*arguments]) == 0
+    shown = capsys.readouterr().out
+    assert f"{expected} on jetson-nano/ncnn/1" in shown
+    assert "not measured there" in shown
+
+
+def test_networks_of_a_layer_table_are_predicted_one_by_one(
+    layers: Path, search_json: Json
+) -> None:
+    found = search_json("latency", "predict", str(layers))
+    assert [row["network"] for row in found] == ["one", "two", "three"]
+    assert set(found[0]["breakdown_ms"]) == {"conv", "global_pool", "linear"}
+    assert "grouped_conv" in " ".join(found[2]["extrapolated"])
+
+
+def test_predictions_are_judged_by_measurements(
+    layers: Path, tmp_path: Path, search_json: Json, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predicted = {
+        row["network"]: row["ms"] for row in search_json("latency", "predict", str(layers))
+    }
+    ms = {"one": predicted["one"], "two": predicted["two"] / 1.5, "three": 2 * predicted["three"]}
+    tables = ("--layers", str(layers), "--measured", str(measured(tmp_path, **ms)))
+    found = search_json("latency", "evaluate", *tables)
+    assert found["networks"] == 3
+    assert found["mean"] == pytest.approx((0 + 0.5 + 0.5) / 3)
+    assert found["within_20_percent"] == pytest.approx(1 / 3)
+    assert main(["latency", "evaluate", *tables]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in shown[:3]] == ["three", "one", "two"]
+    assert shown[0].endswith("-50.0%")
+    assert "3 networks: mean error 33.3%" in shown[3]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"one": "fast"}, "`ms` (='fast') of one must be milliseconds above 0"),
+        ({"one": -1}, "`ms` (='-1') of one must be milliseconds above 0"),
+        ({"one": "nan"}, "must be milliseconds above 0"),
+        ({"four": 1}, "no network has both layers and a measured time"),
+    ],
+)
+def test_measurements_that_are_none_are_refused(
+    change: dict[str, object],
+    sentence: str,
+    layers: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = measured(tmp_path, **change)
+    assert main(["latency", "evaluate", "--layers", str(layers), "--measured", str(table)]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("model,op", "name,op", "lacks the columns model"),
+        (",k,", ",window,", "lacks the column k"),
+        ("pwconv", "attention", "line 5: `op` (='attention')"),
+        ("1048576", "many", "line 5: "),
+    ],
+)
+def test_broken_layer_tables_are_refused(
+    old: str, new: str, sentence: str, layers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers.write_text(LAYERS.replace(old, new, 1))
+    assert main(["latency", "predict", str(layers)]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_network_measured_twice_is_refused(
+    layers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = measured(tmp_path, one=1.0)
+    table.write_text(table.read_text() + "one,2.0\n")
+    assert main(["latency", "evaluate", "--layers", str(layers), "--measured", str(table)]) == 2
+    assert "one has two rows with `ms`" in capsys.readouterr().err
