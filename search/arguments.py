@@ -124,6 +124,8 @@ def find_network(name: str) -> NetworkSpec:
         return NetworkSpec.load(path)
     if path.exists():
         raise UserError(f"{path} is not a .yaml or .json file; name one that describes a network")
+    if len(path.parts) > 1:
+        raise UserError(f"{path} does not exist; name a folder, a file, or one of `search models`")
     return zoo(name)
 
 
@@ -210,7 +212,11 @@ def setting(recipe: Recipe, name: str, text: str) -> Any:
     known = recipe.to_dict()
     if name not in known:
         raise UserError(f"a recipe has no setting {name!r}; known: {', '.join(known)}")
-    return text.strip() if isinstance(known[name], str) else _plain_value(name, text)
+    if isinstance(known[name], str):
+        return text.strip()
+    if isinstance(known[name], list) and not text.strip().startswith("["):
+        text = f"[{text}]"
+    return _plain_value(name, text)
 
 
 def _plain_value(name: str, text: str) -> Any:

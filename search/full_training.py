@@ -28,6 +28,7 @@ from search.trained_folder import (
     RESULT,
     Diverged,
     Result,
+    check_untaken,
     kept,
     read_result,
 )
@@ -123,8 +124,8 @@ class FullTraining:
 class TrainingDisplay(Protocol):
     """Who is told, in the first process, how a training goes."""
 
-    def begun(self, training: Training) -> None:
-        """It starts, or goes on."""
+    def begun(self, training: Training, note: str) -> None:
+        """It starts, or goes on; the note says what the images are."""
 
     def updated(self, training: Training) -> None:
         """An update is done."""
@@ -146,7 +147,8 @@ def train(
         out: The folder; made if it does not exist.
         display: Who watches.
         resume: Whether to go on where ``out`` holds an unfinished training, or to return what it
-            holds if that is complete. Without it ``out`` must not hold a training.
+            holds if that is complete. Without it ``out`` must hold nothing, with it nothing but a
+            training.
 
     Raises:
         UserError: something of the configuration cannot be used, or ``out`` is taken.
@@ -157,6 +159,7 @@ def train(
     config.check()
     if (done := _complete(config, out, resume)) is not None:
         return done
+    check_untaken(out, resume=resume)
     fabric = machine(config.devices, config.recipe.precision)
     # All that can be refused is refused before the folder is made.
     data = load_data(
@@ -189,7 +192,7 @@ def train(
 def _train(
     training: Training, data: DataSplits, config: FullTraining, out: Path, display: TrainingDisplay
 ) -> None:
-    fabric, watcher = training.fabric, _Files(out, config, display)
+    fabric, watcher = training.fabric, _Files(out, config, data.note, display)
     try:
         network = fit(training, out / CHECKPOINT, config.settings(training, data), watcher)
     except TrainingFailed as failure:
@@ -197,10 +200,10 @@ def _train(
     finally:
         watcher.close()
     if fabric.global_rank == 0:
-        _write_end(network, training, data, config, out)
-        if data.unreadable:
-            left_out = counted(len(data.unreadable), "image")
-            display.warn(f"{left_out} could not be read: {', '.join(data.unreadable)}")
+        missing = _write_end(network, training, data, config, out).unreadable
+        if missing:
+            names = ", ".join(missing)
+            display.warn(f"{counted(len(missing), 'image')} could not be read: {names}")
     fabric.barrier()
 
 
@@ -245,9 +248,12 @@ def _must_be_the_same(config: FullTraining, done: Result, out: Path) -> None:
 class _Files:
     """A watcher that keeps the folder's tables and the trackers up to date."""
 
-    def __init__(self, out: Path, config: FullTraining, display: TrainingDisplay) -> None:
+    def __init__(
+        self, out: Path, config: FullTraining, note: str, display: TrainingDisplay
+    ) -> None:
         self.out = out
         self.config = config
+        self.note = note
         self.display = display
         self.trackers: list[Tracker] = []
 
@@ -263,7 +269,7 @@ class _Files:
         for name in self.config.trackers:
             tracker = TRACKERS[name](self.out, self.config.network, settings, training.step)
             self.trackers.append(tracker)
-        self.display.begun(training)
+        self.display.begun(training, self.note)
 
     def updated(self, training: Training) -> None:
         self.display.updated(training)
@@ -285,14 +291,17 @@ class _Files:
 
 def _write_end(
     network: Network, training: Training, data: DataSplits, config: FullTraining, out: Path
-) -> None:
+) -> Result:
     """Verifies, evaluates and writes; the checkpoint goes when nothing needs it any more."""
     recipe = config.recipe
     write_rows(out / "metrics.csv", training.epoch_rows)
     write_rows(out / "steps.csv", training.step_rows)
     title = f"{config.network} on {config.data.partition(':')[0]}, {recipe.name}"
     draw_curve(training.step_rows, out / "curve.png", epochs=recipe.epochs_in_all, title=title)
-    words = f"trained on {config.data} by the recipe {recipe.name}, seed {config.seed}"
+    words = (
+        f"trained on {config.data} by the recipe {recipe.name}, seed {config.seed}; pixels from 0"
+        f" to 255 go in as {data.train.normalisation}"
+    )
     export_into(network, out, config.formats, weights=words, trained=True)
     condensed = network.to_inference()
     sample = data.validation or data.train
@@ -310,6 +319,7 @@ def _write_end(
         return evaluate(logits_of, part.to(device), recipe.batch_size, workers=config.workers)
 
     price = cost(training.spec)
+    test = data.load_test()
     result = Result(
         network=config.network,
         id=training.spec.id,
@@ -321,8 +331,10 @@ def _write_end(
         params=price.params,
         held_out=config.validation,
         validation=worth(data.validation) if data.validation else None,
-        test=worth(data.load_test()),
+        test=worth(test),
         wall_s=round(sum(row.wall_s for row in training.epoch_rows), 3),
+        unreadable=tuple(dict.fromkeys([*data.unreadable, *test.unreadable])),
     )
     write_atomically(out / RESULT, json.dumps(result.to_dict(), indent=2) + "\n")
     (out / CHECKPOINT).unlink(missing_ok=True)
+    return result

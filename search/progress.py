@@ -130,14 +130,15 @@ class TrainDisplay:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def begun(self, training: Training) -> None:
+    def begun(self, training: Training, note: str) -> None:
         recipe = training.recipe
         held_out = len(training.validation) if training.validation else 0
         self._say(
             f"Training {training.spec}\n"
             f"Recipe   {recipe.name}: {counted(recipe.epochs_in_all, 'epoch')} of"
             f" {counted(training.steps_per_epoch, 'update')}, {recipe.batch_size} images each\n"
-            f"Images   {len(training.train_part):,} to train on, {held_out:,} to validate on"
+            f"Images   {len(training.train_part):,} to train on, {held_out:,} to validate on\n"
+            f"Data     {note}"
         )
         if training.step:
             self._say(f"Resumed  after update {training.step:,} of {training.steps:,}")

@@ -1,7 +1,7 @@
 """The winners of a study trained in full: the command ``retrain``, and what ``run`` does after it.
 
-Each winner's folder is ``RUN/retrained/TRIAL-RECIPE-SEED``; what it reached is written into the
-study.
+Each winner's folder is ``RUN/retrained/TRIAL-RECIPE-SEED``, or another folder's
+``TRIAL-RECIPE-SEED``; what it reached is written into the study.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ def add_retrain(parser: argparse.ArgumentParser) -> None:
         "--top", type=int, default=1, metavar="K", help="winners to train (default %(default)s)"
     )
     parser.add_argument(
+        "--out", type=Path, help=f"where a folder for each is made (default RUN/{RETRAINED})"
+    )
+    parser.add_argument(
         "--resume", action="store_true", help="go on where winners were begun or are complete"
     )
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
@@ -68,7 +71,8 @@ def retrain(args: argparse.Namespace) -> int:
         return full_training(args, name, spec, recipe, config.data)
 
     again = f"search retrain {folder.path} --top {args.top} --resume, with the same options"
-    done = retrain_winners(folder, study, args.top, training, args, again)
+    out = args.out or folder.path / RETRAINED
+    done = retrain_winners(folder, study, args.top, training, args, again, out)
     if done is None:
         return INTERRUPTED
     _show(folder, done, args.json)
@@ -115,7 +119,8 @@ def retrain_run(
     again = f"search retrain {folder.path} --top {args.retrain} --resume --seed {config.seed}"
     if args.retrain_recipe:
         again += f" --recipe {args.retrain_recipe}"
-    done = retrain_winners(folder, study, args.retrain, training, args, again)
+    out = folder.path / RETRAINED
+    done = retrain_winners(folder, study, args.retrain, training, args, again, out)
     return INTERRUPTED if done is None else 0
 
 
@@ -126,11 +131,12 @@ def retrain_winners(
     training: Callable[[str, NetworkSpec], FullTraining],
     args: argparse.Namespace,
     again: str,
+    out: Path,
 ) -> list[Trial] | None:
     """Trains the winners one after the other and writes what they reached into the study.
 
     ``training`` makes one of what to call a network and the network; ``again`` are the words for
-    how to go on where it is interrupted.
+    how to go on where it is interrupted; in ``out`` each winner has a folder.
 
     Returns:
         Their trials; None where it was interrupted.
@@ -147,16 +153,19 @@ def retrain_winners(
     for trial in chosen:
         config = training(f"trial {trial.number} of {study.name}", trial.proposal.spec)
         name = f"{trial.number}-{config.recipe.name}-{config.seed}"
-        result = train_watched(config, folder.path / RETRAINED / name, args, again)
+        result = train_watched(config, out / name, args, again)
         if result is None:
             return None
         if is_first_process():
-            done.append(study.record_retrained(trial.number, _retrained(result, name)))
+            path = (out / name).resolve()
+            of_run = path.is_relative_to(folder.path.resolve())
+            kept = path.relative_to(folder.path.resolve()) if of_run else path
+            done.append(study.record_retrained(trial.number, _retrained(result, str(kept))))
             folder.write_results(study.trials())
     return done
 
 
-def _retrained(result: Result, name: str) -> Retrained:
+def _retrained(result: Result, folder: str) -> Retrained:
     from results.trial import Retrained
 
     return Retrained(
@@ -164,7 +173,7 @@ def _retrained(result: Result, name: str) -> Retrained:
         test_accuracy=result.test.top1,
         recipe=result.recipe,
         epochs=result.epochs,
-        folder=f"{RETRAINED}/{name}",
+        folder=folder,
     )
 
 

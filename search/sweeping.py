@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from search_space import NetworkSpec
     from trainers.recipe import Recipe
 
+FILES = ("sweep.csv", "summary.csv", "error-macs.png", "error-params.png")
+"""What a sweep writes beside the folders of its trainings."""
+
 Choice = tuple[str, str]
 """What is varied, and its value as text."""
 
@@ -90,6 +93,7 @@ def sweep(args: argparse.Namespace) -> int:
         raise UserError(f"--seeds {args.seeds} must be at least 1")
     out = args.out or folder_for_all(args, f"sweep-{label(args.networks[0])}")
     plans = planned(args, out)
+    _check_untaken(out)
     args.resume = True
     again = f"the same command with --out {out}"
     diverged: list[str] = []
@@ -111,6 +115,13 @@ def sweep(args: argparse.Namespace) -> int:
         count = counted(len(diverged), "training")
         raise UserError(f"{count} of the sweep came to nothing: {'; '.join(diverged)}")
     return 0
+
+
+def _check_untaken(out: Path) -> None:
+    """Raises UserError where the folder holds files that no sweep wrote."""
+    for path in sorted(out.iterdir()) if out.is_dir() else ():
+        if path.is_file() and path.name not in FILES:
+            raise UserError(f"{out} holds {path.name}, which no sweep wrote; choose another --out")
 
 
 # --- What is trained ---------------------------------------------------------------------------
@@ -190,7 +201,9 @@ def _changed(
 def _write_and_show(
     plans: Sequence[Planned], out: Path, args: argparse.Namespace, *, diverged: int
 ) -> None:
-    from results.sweep import summary_markdown, write_sweep
+    import pandas as pd
+
+    from results.sweep import summary_frame, summary_markdown, write_sweep
     from results.sweep_figure import draw_sweep
     from search.trained_folder import read_result
 
@@ -202,7 +215,11 @@ def _write_and_show(
             draw_sweep(rows, out / f"error-{x}.png", x=x)
     missing = len(plans) - len(rows)
     if args.json:
-        arguments.print_json({"out": str(out), "complete": len(rows), "missing": missing})
+        # A single seed has no deviation, and JSON no NaN.
+        summary = summary_frame(rows).astype(object) if rows else pd.DataFrame()
+        lines = summary.where(summary.notna(), None).to_dict("records")
+        counts = {"complete": len(rows), "missing": missing}
+        arguments.print_json({"out": str(out), **counts, "summary": lines})
         return
     if elsewhere := missing - diverged:
         print(
@@ -211,7 +228,7 @@ def _write_and_show(
         )
     if rows:
         print(summary_markdown(rows))
-        print(f"Written: {out} (sweep.csv, summary.csv, error-macs.png, error-params.png)")
+        print(f"Written: {out} ({', '.join(FILES)})")
 
 
 def _row(plan: Planned, result: Result) -> SweepRow:

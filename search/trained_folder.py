@@ -22,6 +22,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +37,20 @@ RESULT = "result.json"
 RECIPE = "recipe.yaml"
 CONDENSED = "condensed.safetensors"
 
+_OWN = (
+    *(CHECKPOINT, RESULT, RECIPE, "architecture.yaml", "verification.json", "card.md", "model*"),
+    *("*.safetensors", "*.csv", "*.png", "tensorboard", "mlflow", "wandb", ".*"),
+)
+"""Patterns of the names in such a folder."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What a trained and condensed network is worth.
 
     ``validation`` is None where no images were held out, ``held_out`` the share that was asked for,
-    None for the data set's rule. ``wall_s`` are the seconds of all updates.
+    None for the data set's rule. ``wall_s`` are the seconds of all updates; ``unreadable`` the
+    files in whose place others were taken.
     """
 
     network: str
@@ -57,10 +65,11 @@ class Result:
     validation: Measured | None
     test: Measured
     wall_s: float
+    unreadable: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, numbers and strings, the inverse of :meth:`from_dict`."""
-        return asdict(self)
+        return {**asdict(self), "unreadable": list(self.unreadable)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Result:
@@ -71,6 +80,7 @@ class Result:
                 **data,
                 "validation": validation and Measured(**validation),
                 "test": Measured(**data["test"]),
+                "unreadable": tuple(data.get("unreadable", ())),
             }
         )
 
@@ -89,6 +99,21 @@ def read_result(out: Path) -> Result | None:
     if not path.is_file():
         return None
     return Result.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def check_untaken(out: Path, *, resume: bool) -> None:
+    """Raises UserError where a training in the folder would mix with, or replace, other files."""
+    found = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if resume:
+        foreign = [n for n in found if not any(fnmatch(n, pattern) for pattern in _OWN)]
+    else:
+        foreign = [n for n in found if n[0] != "."]
+    if foreign:
+        raise UserError(
+            f"{out} holds {', '.join(foreign[:3])}{' and more' * (len(foreign) > 3)} already;"
+            " choose another --out"
+            + ("" if resume else ", or add --resume to go on with a training")
+        )
 
 
 @contextmanager

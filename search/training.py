@@ -23,6 +23,7 @@ from search.arguments import (
     print_json,
     weights_file,
 )
+from search_space.budget import counted
 from search_space.errors import UserError
 
 if TYPE_CHECKING:
@@ -270,10 +271,15 @@ def evaluate(args: argparse.Namespace) -> int:
         raise UserError(f"--part validation: {args.data} holds out no images; use --part test")
     form, logits_of = _form(spec, file, args.devices)
     measured = measure(logits_of, part, args.batch_size, workers=args.workers)
+    unreadable = part.unreadable
     if args.json:
-        print_json({"weights": str(file), "form": form, **asdict(measured)})
-    else:
-        print(f"{form} {file}, {args.part} images of {args.data}: {_in_words(measured)}")
+        found = {**asdict(measured), "unreadable": unreadable}
+        print_json({"weights": str(file), "form": form, **found})
+        return 0
+    print(f"{form} {file}, {args.part} images of {args.data}: {_in_words(measured)}")
+    if unreadable:
+        names = ", ".join(unreadable)
+        print(f"Warning: {counted(len(unreadable), 'image')} could not be read: {names}")
     return 0
 
 

@@ -36,9 +36,10 @@ def imagenet(request: DataRequest) -> Source:
 
 def _existing(request: DataRequest, kind: str, held_out: str) -> Path:
     root = Path(request.path)
-    if not request.path or not root.is_dir():
+    if not root.is_dir() or not request.path:
+        missing = f"the data folder {request.path!r} does not exist"
         raise UserError(
-            f"the data folder {request.path!r} does not exist; --data {kind}:PATH looks for"
+            f"{missing if request.path else f'{kind} needs a path'}; --data {kind}:PATH looks for"
             f" PATH/train/CLASS/IMAGE and {held_out}"
         )
     return root

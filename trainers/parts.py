@@ -42,6 +42,17 @@ class Part(ABC):
     @abstractmethod
     def unreadable(self) -> tuple[str, ...]: ...
 
+    @property
+    @abstractmethod
+    def mean_and_std(self) -> tuple[Tensor, Tensor]:
+        """``(3, 1, 1)``, of bytes; what images are normalised by."""
+
+    @property
+    def normalisation(self) -> str:
+        """The same in words, for those who use the network elsewhere."""
+        mean, std = ([round(x, 2) for x in t.flatten().tolist()] for t in self.mean_and_std)
+        return f"(pixel - {mean}) / {std}, red, green, blue"
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -112,6 +123,10 @@ class MemoryPart(Part):
     @property
     def unreadable(self) -> tuple[str, ...]:
         return self.skipped
+
+    @property
+    def mean_and_std(self) -> tuple[Tensor, Tensor]:
+        return self.mean, self.std
 
     def _load(
         self,
@@ -187,6 +202,12 @@ class FilePart(Part):
     def unreadable(self) -> tuple[str, ...]:
         return tuple(self._reasons)
 
+    @property
+    def mean_and_std(self) -> tuple[Tensor, Tensor]:
+        red_green_blue = (IMAGENET_MEAN, IMAGENET_STD)
+        mean, std = (255 * torch.tensor(channels).view(3, 1, 1) for channels in red_green_blue)
+        return mean, std
+
     def _load(
         self,
         batches: Sequence[Tensor],
@@ -194,9 +215,7 @@ class FilePart(Part):
         seed: tuple[int, ...] | None,
         workers: int,
     ) -> Iterator[Batch]:
-        mean, std = (
-            255 * torch.tensor(channels).view(3, 1, 1) for channels in (IMAGENET_MEAN, IMAGENET_STD)
-        )
+        mean, std = self.mean_and_std
         dataset = OneByOne(
             source=self.files,
             labels=self.labels,

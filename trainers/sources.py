@@ -115,9 +115,10 @@ def _read_arrays(path: Path) -> Arrays:
         )
     try:
         with open(path, "rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is no .npz file")
+            file.seek(0)
             archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise ValueError("it holds one array without a name")
             wanted = [f"{x}_{name}" for name in ("train", "test", "val") for x in "xy"]
             arrays = {name: archive[name] for name in wanted if name in archive}
         for name, array in arrays.items():

@@ -19,13 +19,16 @@ def stratified_split(labels: Labels, share: float, what: str) -> tuple[Indices, 
     """
     from sklearn.model_selection import train_test_split
 
+    counts = np.unique(labels, return_counts=True)[1]
     try:
         rest, part = train_test_split(
             np.arange(len(labels)), test_size=share, random_state=SPLIT_SEED, stratify=labels
         )
-    except ValueError as error:
+    except ValueError:
         raise UserError(
-            f"{what} cannot be split into training and validation images: {error}"
+            f"{what} cannot be split into training and validation images by a share of {share:g}:"
+            f" {len(labels):,} images of {len(counts)} classes, the rarest of which has"
+            f" {counts.min()}; each class needs one on both sides"
         ) from None
     return np.sort(rest), np.sort(part)
 

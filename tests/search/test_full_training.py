@@ -25,7 +25,7 @@ class Silent:
         self.updates = 0
         self.epochs: list[int] = []
 
-    def begun(self, training: Training) -> None:
+    def begun(self, training: Training, note: str) -> None:
         self.begun_at.append(training.step)
 
     def updated(self, training: Training) -> None:

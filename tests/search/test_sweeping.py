@@ -88,7 +88,10 @@ def test_the_same_command_trains_nothing_anew(
     before = stamps(swept / "tiny")
     tables = [(swept / name).read_bytes() for name in ("sweep.csv", "summary.csv")]
     capsys.readouterr()
-    assert search_json(*arguments) == {"out": str(swept), "complete": 12, "missing": 0}
+    found = search_json(*arguments)
+    assert (found["out"], found["complete"], found["missing"]) == (str(swept), 12, 0)
+    written = pd.read_csv(swept / "summary.csv")["error_percent"]
+    assert [line["error_percent"] for line in found["summary"]] == pytest.approx(written.tolist())
     assert main(arguments) == 0
     shown = capsys.readouterr()
     assert shown.out.count("| tiny | C, pruning gradual |") == 3
@@ -106,7 +109,8 @@ def test_a_folder_that_another_process_trains_in_is_left_to_it(
     busy = out / "tiny" / "S=1" / "seed-0"
     with locked(busy):
         found = search_json(*arguments, *options)
-        assert found == {"out": str(out), "complete": 1, "missing": 1}
+        assert (found["complete"], found["missing"]) == (1, 1)
+        assert [line["sd_percent"] for line in found["summary"]] == [None]
         assert [path.name for path in busy.iterdir()] == [".lock"]
         assert main([*arguments, *options]) == 0
         assert "1 training left to other processes" in capsys.readouterr().out
@@ -150,6 +154,15 @@ BAD = {
     "format": (["--format", "tflite"], "unknown format 'tflite'; known: "),
     "tracker": (["--track", "paper"], "unknown tracker 'paper'; known: "),
 }
+
+
+def test_a_folder_of_something_else_is_refused(
+    tiny_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "study.db").write_text("mine")
+    assert main(["sweep", str(tiny_file), *VARIED, *QUICK, "--out", str(tmp_path)]) == 2
+    assert "holds study.db, which no sweep wrote" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
 
 
 def test_a_training_that_diverges_does_not_end_the_sweep(

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from results.weights import load_weights
@@ -164,6 +166,19 @@ def test_a_taken_folder_is_refused(
     for folder, what in ((trained, "a complete"), (unfinished, "an unfinished")):
         assert main([*train_arguments, "--out", str(folder)]) == 2
         assert f"{folder} holds {what} training already; add --resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "card.md", "study.db", "photographs"])
+def test_files_of_others_are_not_touched(
+    name: str, train_arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text("mine")
+    assert main([*train_arguments, "--out", str(tmp_path)]) == 2
+    assert f"{tmp_path} holds {name} already; choose another --out" in capsys.readouterr().err
+    if name in ("study.db", "photographs"):
+        assert main([*train_arguments, "--out", str(tmp_path), "--resume"]) == 2
+        assert f"{tmp_path} holds {name} already" in capsys.readouterr().err
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {name: "mine"}
 
 
 def test_a_network_from_elsewhere_is_not_overwritten(
@@ -352,3 +367,26 @@ def test_an_onnx_file_of_other_images_or_classes_is_refused(
     (tmp_path / "other.yaml").write_text(other.to_yaml())
     assert main(["evaluate", str(tmp_path / "other.yaml"), *arguments]) == 2
     assert "computes 10 logits, the network has 12 classes" in capsys.readouterr().err
+
+
+def test_an_unreadable_test_image_is_named(
+    tiny_file: Path, tmp_path: Path, search_json: Json, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = numpy.random.default_rng(0)
+    for part in ("train", "val"):
+        for label in "ab":
+            folder = tmp_path / "images" / part / label
+            folder.mkdir(parents=True)
+            for i in range(12):
+                pixels = rng.integers(0, 256, (8, 8, 3), numpy.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    broken = tmp_path / "images" / "val" / "b" / "3.png"
+    broken.write_bytes(b"")
+    data, out = f"folder:{tmp_path / 'images'}", str(tmp_path / "out")
+    options = ("--recipe", "quick", "--epochs", "1", "--track", "none", "--resolution", "8")
+    assert main(["train", str(tiny_file), "--data", data, *options, "--out", out]) == 0
+    assert f"1 image could not be read: {broken}" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["unreadable"] == [str(broken)]
+    assert search_json("evaluate", out, "--data", data)["unreadable"] == [str(broken)]
+    assert main(["evaluate", out, "--data", data]) == 0
+    assert f"Warning: 1 image could not be read: {broken}" in capsys.readouterr().out
