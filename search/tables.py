@@ -72,6 +72,9 @@ def summary(
         lines.append(f"Stopped before {config.trials} networks: {outcome.stopped}")
     if front:
         lines.append(f"Best architecture: {folder.best}")
+    lines += [
+        f"Trained in full:   {folder.path / t.retrained.folder}" for t in trials if t.retrained
+    ]
     lines += ["Next:", *(f"  {command}" for command in next_commands(folder, config, bool(front)))]
     console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 

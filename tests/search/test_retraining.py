@@ -102,6 +102,21 @@ def test_winners_are_not_trained_over(retrained: Path, capsys: pytest.CaptureFix
     assert "holds a complete training already; add --resume" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_winners_may_be_trained_again_elsewhere(
+    inside: bool, retrained: Path, search_json: Json, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(retrained, tmp_path / "run"))
+    out = run / "again" if inside else tmp_path / "again"
+    (entry,) = search_json("retrain", str(run), *FULL, "--epochs", "1", "--out", str(out))
+    assert (entry["epochs"], Path(entry["folder"]).parent) == (1, out)
+    again = next(trial for trial in trials_of(run) if trial.number == entry["number"])
+    assert again.retrained is not None
+    assert (run / again.retrained.folder / "result.json").is_file()
+    assert Path(again.retrained.folder).is_absolute() is not inside
+    assert (run / "retrained").is_dir()
+
+
 def test_an_interrupted_retraining_goes_on(
     terminate_after: Callable[[int], None],
     finished_run: Path,
@@ -155,6 +170,7 @@ def test_the_table_of_a_run_shows_both_accuracies(
     row = next(line for line in shown.splitlines() if best.proposal.spec.id in line)
     assert f"{best.score.accuracy:.1%}" in row
     assert f"{best.retrained.accuracy:.1%}" in row
+    assert f"Trained in full:   {retrained / best.retrained.folder}" in shown
 
 
 def test_defaults_follow_the_space(finished_run: Path) -> None:
