@@ -39,7 +39,7 @@ _CONVS = ("conv", "pwconv", "dwconv", "gconv", "gpwconv")
 def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     """The rows of a table with a header; raises UserError where it lacks one of the columns."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             missing = set(columns) - set(reader.fieldnames or ())
             if missing:
@@ -57,7 +57,10 @@ def _kernel(row: Mapping[str, str]) -> Kernel | None:
 
     def setting(name: str) -> int:
         """1 where the cell is empty: what has no window has no stride and no groups."""
-        return int(float(row[name] or 1))
+        value = int(float(row[name] or 1))
+        if value < 1:
+            raise UserError(f"`{name}` (={row[name]}) must be at least 1")
+        return value
 
     op = row["op"]
     if op in _NOT_KERNELS:
@@ -99,14 +102,21 @@ def read_layers(path: Path) -> dict[str, list[Kernel]]:
     networks: dict[str, list[Kernel]] = defaultdict(list)
     rows = read_rows(path, columns)
     if rows and not rows[0].keys() & {"k", "kh"}:
-        raise UserError(f"{path} lacks the column k")
+        raise UserError(f"{path} lacks the column k, the side of the window; add it")
     for line, row in enumerate(rows, start=2):
         try:
             kernel = _kernel(row)
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"{path}, line {line}: {error}") from None
+        except (TypeError, ValueError, OverflowError):
+            raise UserError(
+                f"{path}, line {line}: a cell is missing or no number; write whole numbers, and"
+                " nothing where a layer has no window"
+            ) from None
         if kernel:
             networks[row["model"]].append(kernel)
+    if not networks:
+        raise UserError(f"{path} holds no layer; write one row for each")
     return dict(networks)
 
 

@@ -179,8 +179,8 @@ def train(
         workers=config.workers,
         recompute=config.recompute,
     )
-    with kept(out, fabric):
-        # Another command may have ended it since.
+    # Another command may have begun or ended it since.
+    with kept(out, fabric, resume=resume):
         if (done := _complete(config, out, resume)) is not None:
             return done
         _train(training, data, config, out, display)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from latency_models import Latency
     from latency_models.kernels import Kernel
 
-KEY = "BOARD/RUNTIME/THREADS"
+_KEY = "BOARD/RUNTIME/THREADS"
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         default=DEFAULT_DEVICE,
-        metavar=KEY,
+        metavar=_KEY,
         help="where latency is predicted (default %(default)s)",
     )
 
@@ -113,6 +113,10 @@ def _show(name: str, predicted: Latency, parts_ms: dict[str, float], key: str) -
     print(f"{name:<22} {predicted} on {key}")
     for kind, ms in parts_ms.items():
         print(f"  {kind:<20} {ms:8.2f} ms  {ms / predicted.ms:6.1%}")
+    _doubts(predicted)
+
+
+def _doubts(predicted: Latency) -> None:
     for text in predicted.extrapolated:
         print(f"  {'not measured there':<20} {text}")
     for text in predicted.unpriced:
@@ -148,17 +152,23 @@ def evaluate(args: argparse.Namespace) -> int:
     from latency_models.layer_table import read_layers, read_times
 
     on = device(args.device)
-    judged = judge(read_layers(args.layers), read_times(args.measured, args.column), on)
+    measured_ms = read_times(args.measured, args.column)
+    judged = judge(read_layers(args.layers), measured_ms, on)
+    left_out = sorted(measured_ms.keys() - {j.network for j in judged})
     found = evaluation(judged)
     if args.json:
         networks = [
             {"network": j.network, "measured_ms": j.measured_ms, **asdict(j.predicted)}
             for j in judged
         ]
-        print_json({"device": on.key, **asdict(found), "predictions": networks})
+        rest = {"without_layers": left_out, "predictions": networks}
+        print_json({"device": on.key, **asdict(found), **rest})
         return 0
     for j in sorted(judged, key=lambda j: j.error):
         print(f"{j.network:<28} {j.measured_ms:9.2f} ms measured, {j.predicted}  {j.error:+7.1%}")
+        _doubts(j.predicted)
+    if left_out:
+        print(f"Left out, for {args.layers} has no layers of them: {', '.join(left_out)}")
     ranks = "" if found.spearman is None else f", Spearman {found.spearman:.3f}"
     print(
         f"{on.key}, {found.networks} networks: mean error {found.mean:.1%}, median"

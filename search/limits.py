@@ -11,6 +11,7 @@ from search_space import (
     InfeasibleBudget,
     NetworkSpec,
     SearchSpace,
+    UserError,
     cost,
     format_count,
     macs,
@@ -36,6 +37,12 @@ class Limits:
     latency_ms: float | None = None
     device: str = DEFAULT_DEVICE
     latency_bound: LatencyBound = "point"
+
+    def __post_init__(self) -> None:
+        if self.latency_bound not in _LIMITED:
+            raise UserError(
+                f"`latency_bound` (={self.latency_bound!r}) must be one of {', '.join(_LIMITED)}"
+            )
 
     @property
     def _limited(self) -> str:

@@ -120,7 +120,7 @@ def sweep(args: argparse.Namespace) -> int:
 def _check_untaken(out: Path) -> None:
     """Raises UserError where the folder holds files that no sweep wrote."""
     for path in sorted(out.iterdir()) if out.is_dir() else ():
-        if path.is_file() and path.name not in FILES:
+        if path.is_file() and path.name[0] != "." and path.name not in FILES:
             raise UserError(f"{out} holds {path.name}, which no sweep wrote; choose another --out")
 
 
@@ -218,7 +218,7 @@ def _write_and_show(
         # A single seed has no deviation, and JSON no NaN.
         summary = summary_frame(rows).astype(object) if rows else pd.DataFrame()
         lines = summary.where(summary.notna(), None).to_dict("records")
-        counts = {"complete": len(rows), "missing": missing}
+        counts = {"complete": len(rows), "missing": missing, "diverged": diverged}
         arguments.print_json({"out": str(out), **counts, "summary": lines})
         return
     if elsewhere := missing - diverged:

@@ -117,17 +117,19 @@ def check_untaken(out: Path, *, resume: bool) -> None:
 
 
 @contextmanager
-def kept(out: Path, fabric: Fabric) -> Iterator[None]:
+def kept(out: Path, fabric: Fabric, *, resume: bool) -> Iterator[None]:
     """The folder, made and kept from other commands by the first process.
 
     Raises:
-        UserError: it cannot be; all processes raise it, so that none waits for the others.
+        UserError: it cannot be, or is taken; all processes raise it, so that none waits for the
+            others.
     """
     with ExitStack() as stack:
         refusal: UserError | None = None
         if fabric.global_rank == 0:
             try:
                 stack.enter_context(locked(out))
+                check_untaken(out, resume=resume)
             except UserError as error:
                 refusal = error
         if (refusal := fabric.broadcast(refusal)) is not None:

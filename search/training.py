@@ -259,7 +259,7 @@ def evaluate(args: argparse.Namespace) -> int:
         resolution=args.resolution or spec.image_size,
         limit=None,
         download=args.download,
-        validation=_held_out(args),
+        validation=_held_out(args, file),
     )
     if data.classes > spec.classes:
         raise UserError(
@@ -283,15 +283,24 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _held_out(args: argparse.Namespace) -> float | None:
-    """The share of the training images that the network has not seen, as far as is known."""
+def _held_out(args: argparse.Namespace, weights: Path) -> float | None:
+    """The share of the training images that the weights have not seen, as far as is known.
+
+    Raises:
+        UserError: validation images are asked for, and the weights were trained on other data.
+    """
     from search.trained_folder import read_result
 
-    result = read_result(Path(args.network)) if args.validation is None else None
-    if result is not None and result.data == absolute_data(args.data):
-        return result.held_out
     share: float | None = args.validation
-    return share
+    result = read_result(weights.parent) if share is None and args.part == "validation" else None
+    if result is None:
+        return share
+    if result.data != absolute_data(args.data):
+        raise UserError(
+            f"{weights} was trained on {result.data}, not on {args.data}: which of its images it"
+            " has not seen is not known; say what was held out with --validation SHARE"
+        )
+    return result.held_out
 
 
 def _form(spec: NetworkSpec, file: Path, devices: str) -> tuple[str, Callable[[Tensor], Tensor]]:

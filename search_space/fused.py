@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -30,18 +31,29 @@ def units_of(fragment: Fragment) -> tuple[Unit, ...]:
 
 @lru_cache(maxsize=4096)
 def _units_of(fragment: Fragment) -> tuple[Unit, ...]:
-    return units(fragment.ops)
+    return units(fragment.ops, fragment)
 
 
-def units(operations: Iterable[Op]) -> tuple[Unit, ...]:
-    """The same for some of its operations."""
+def units(operations: Iterable[Op], fragment: Fragment) -> tuple[Unit, ...]:
+    """The same for some operations of the fragment."""
+    reads = Counter(v.name for op in fragment.ops for v in op.inputs)
+    reads.update(v.name for v in fragment.outputs)
     left = tuple(operations)
     found: list[Unit] = []
     while left:
-        length = next((n for n, fits in _KINDS.items() if fits(left[:n])), 1)
+        fitting = (
+            n for n, fits in _KINDS.items() if fits(left[:n]) and _is_closed(left[:n], reads)
+        )
+        length = next(fitting, 1)
         found.append(left[:length])
         left = left[length:]
     return tuple(found)
+
+
+def _is_closed(unit: Unit, reads: Counter[str]) -> bool:
+    """Whether nobody else reads what the operations but the last one write."""
+    own = Counter(v.name for op in unit for v in op.inputs)
+    return all(own[v.name] == reads[v.name] for op in unit[:-1] for v in op.outputs)
 
 
 def _is_normed_pointwise(unit: Unit) -> bool:

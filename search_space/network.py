@@ -35,7 +35,7 @@ class FragmentModule(nn.Module):
 
     def run(self, operations: Iterable[Op], values: dict[str, Tensor]) -> None:
         """Runs some of the operations; they read from ``values`` and write to it."""
-        self._run(units(operations), values)
+        self._run(units(operations, self.fragment), values)
 
     def _run(self, units: Iterable[Unit], values: dict[str, Tensor]) -> None:
         for unit in units:

@@ -2,8 +2,8 @@
 
 Dense networks spend their time moving maps through memory: each layer norms everything that was
 computed before it. Here a map is read once forward and once backward, a piece at a time that stays
-in the processor's cache, and the gradients of those who read it later are added on the way. Nothing
-but the map is kept for the backward pass: its norm and ReLU are computed again there
+in the processor's cache, and the gradients of those who read it later are added on the way. Only
+maps are kept for the backward pass: their norms and ReLUs are computed again there
 ("Memory-Efficient Implementation of DenseNets", arXiv:1707.06990). The results are those of the
 separate modules within rounding.
 """

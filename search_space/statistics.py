@@ -8,11 +8,13 @@ at again.
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from search_space.pieces import pieces_of, rows_of
 
@@ -42,10 +44,13 @@ def count_batch(statistics: Statistics, positions: int, norm: nn.BatchNorm2d) ->
     """
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked.add_(1)
-    momentum = norm.momentum or 1 / int(norm.num_batches_tracked)
-    running_mean, running_variance = running_statistics(norm)
-    running_mean.lerp_(statistics.mean, momentum)
-    running_variance.lerp_(statistics.variance * (positions / (positions - 1)), momentum)
+    momentum = norm.momentum
+    if momentum is None:
+        momentum = 1 / int(norm.num_batches_tracked)
+    unbiased = statistics.variance * (positions / (positions - 1))
+    found = (statistics.mean, unbiased)
+    for running, of_batch in zip(running_statistics(norm), found, strict=True):
+        running.lerp_(of_batch.to(running.dtype), momentum)
 
 
 def with_statistics(x: Tensor) -> tuple[Tensor, Statistics]:
@@ -62,10 +67,12 @@ def concatenated(*xs: Tensor) -> Tensor:
 
     Where the statistics of the first map are known, those of the result become known.
     """
-    y = torch.cat(xs, 1)
-    if xs and known_statistics(xs[0]) is not None:
-        means, variances = zip(*(with_statistics(x)[1] for x in xs), strict=True)
-        remember(y, Statistics(torch.cat(means), torch.cat(variances)))
+    if not xs or known_statistics(xs[0]) is None:
+        return torch.cat(xs, 1)
+    maps, found = zip(*(with_statistics(x) for x in xs), strict=True)
+    y = torch.cat(maps, 1)
+    means, variances = zip(*found, strict=True)
+    remember(y, Statistics(torch.cat(means), torch.cat(variances)))
     return y
 
 
@@ -76,23 +83,26 @@ class _Known(NamedTuple):
     statistics: Statistics
 
 
-# An attribute of the tensor, as which a map goes from one module to the next.
-_NAME = "_channel_statistics"
+# By the map itself, as which it goes from one module to the next; forgotten with it.
+_KNOWN: MutableMapping[Tensor, _Known] = WeakTensorKeyDictionary()
 
 
 def known_statistics(x: Tensor) -> Statistics | None:
     """What :func:`remember` was told of this version of the map."""
-    known: _Known | None = getattr(x, _NAME, None)
+    # In a compiler nothing is remembered, and versions cannot be compared.
+    if torch.compiler.is_compiling():
+        return None
+    known: _Known | None = _KNOWN.get(x)
     return known.statistics if known is not None and known.version == x._version else None
 
 
 def remember(x: Tensor, statistics: Statistics) -> None:
     """Lets the readers of the map know its statistics.
 
-    They must not have been computed of this very tensor: their graph would keep it and it would
-    keep their graph, and neither would ever be freed. A tensor that is made of it will do.
+    They must not have been computed of this very tensor: their graph would keep it, and neither
+    would ever be freed. A tensor that is made of it will do.
     """
-    setattr(x, _NAME, _Known(x._version, statistics))
+    _KNOWN[x] = _Known(x._version, statistics)
 
 
 class _ChannelStatistics(torch.autograd.Function):
@@ -114,9 +124,12 @@ class _ChannelStatistics(torch.autograd.Function):
     def backward(
         ctx: Any, d_x: Tensor | None, d_mean: Tensor | None, d_variance: Tensor | None
     ) -> Tensor | None:
-        if d_mean is None or d_variance is None:
+        if d_mean is None and d_variance is None:
             return d_x
         x, mean = ctx.saved_tensors
+        d_mean, d_variance = (
+            torch.zeros_like(mean) if d is None else d for d in (d_mean, d_variance)
+        )
         count = x.numel() // x.shape[1]
         slope = d_variance * (2 / count)
         offset = d_mean / count - mean * slope

@@ -85,9 +85,22 @@ def test_predictions_are_judged_by_measurements(
     assert found["within_20_percent"] == pytest.approx(1 / 3)
     assert main(["latency", "evaluate", *tables]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in shown[:3]] == ["three", "one", "two"]
-    assert shown[0].endswith("-50.0%")
-    assert "3 networks: mean error 33.3%" in shown[3]
+    judged = [line for line in shown if "measured, " in line]
+    assert [line.split()[0] for line in judged] == ["three", "one", "two"]
+    assert judged[0].endswith("-50.0%")
+    assert "3 networks: mean error 33.3%" in shown[-1]
+    assert any("not measured there" in line for line in shown)
+
+
+def test_measured_networks_without_layers_are_named(
+    layers: Path, tmp_path: Path, search_json: Json, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = measured(tmp_path, one=1.0, seven=2.0, nine=3.0)
+    tables = ("--layers", str(layers), "--measured", str(table))
+    found = search_json("latency", "evaluate", *tables)
+    assert (found["networks"], found["without_layers"]) == (1, ["nine", "seven"])
+    assert main(["latency", "evaluate", *tables]) == 0
+    assert "has no layers of them: nine, seven" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -117,7 +130,10 @@ def test_measurements_that_are_none_are_refused(
         ("model,op", "name,op", "lacks the columns model"),
         (",k,", ",window,", "lacks the column k"),
         ("pwconv", "attention", "line 5: `op` (='attention')"),
-        ("1048576", "many", "line 5: "),
+        ("1048576", "many", "line 5: a cell is missing or no number"),
+        ("1048576", "inf", "line 5: a cell is missing or no number"),
+        (",1048576,1024,16384,65536", "", "line 5: a cell is missing or no number"),
+        ("3,1,4,2359296", "3,1,0,2359296", "line 6: `groups` (=0) must be at least 1"),
     ],
 )
 def test_broken_layer_tables_are_refused(
@@ -135,3 +151,13 @@ def test_a_network_measured_twice_is_refused(
     table.write_text(table.read_text() + "one,2.0\n")
     assert main(["latency", "evaluate", "--layers", str(layers), "--measured", str(table)]) == 2
     assert "one has two rows with `ms`" in capsys.readouterr().err
+
+
+def test_a_table_from_a_spreadsheet_is_read_and_an_empty_one_is_not(
+    layers: Path, search_json: Json, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers.write_text(LAYERS, encoding="utf-8-sig")
+    assert len(search_json("latency", "predict", str(layers))) == 3
+    layers.write_text(LAYERS.splitlines()[0] + "\n")
+    assert main(["latency", "predict", str(layers)]) == 2
+    assert "holds no layer" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import pytest
 
 from latency_models import predict
 from search.limits import Limits
-from search_space import SPACES, ZOO, InfeasibleBudget, cost, macs
+from search_space import SPACES, ZOO, InfeasibleBudget, UserError, cost, macs
 
 NET = ZOO["condensenetv2-a"]
 
@@ -41,6 +41,11 @@ def test_feasible_names_the_cheapest_where_nothing_fits(space) -> None:
 def test_two_limits_may_exclude_each_other() -> None:
     with pytest.raises(InfeasibleBudget, match=r"150.00M MACs and 0.1 ms on raspberry"):
         Limits(macs=150_000_000, latency_ms=0.1).feasible(SPACES["imagenet-224"])
+
+
+def test_another_bound_is_refused() -> None:
+    with pytest.raises(UserError, match=r"`latency_bound` .* must be one of point, high"):
+        Limits(latency_ms=50.0, latency_bound="upper")
 
 
 def test_the_upper_end_of_the_interval_can_be_what_is_limited() -> None:

@@ -77,6 +77,17 @@ def test_units_are_the_operations_in_their_order(variant: NetworkSpec) -> None:
         assert tuple(op for unit in units for op in unit) == step.fragment.ops
 
 
+@pytest.mark.parametrize("name", sorted(ZOO))
+def test_nobody_else_reads_what_lies_inside_a_unit(name: str) -> None:
+    for fragment in {step.fragment for step in ZOO[name].plan("masked").steps}:
+        units = units_of(fragment)
+        for i, unit in enumerate(units):
+            inside = {v.name for op in unit[:-1] for v in op.outputs}
+            others = (op for n, other in enumerate(units) if n != i for op in other)
+            read = {v.name for op in others for v in op.inputs}
+            assert not inside & (read | {v.name for v in fragment.outputs})
+
+
 @pytest.mark.parametrize(
     ("name", "lengths"),
     [("condensenet-86", [3, 1, 1, 1, 1]), ("condensenetv2-110", [3, 1, 1, 1, 5])],
@@ -154,3 +165,19 @@ def test_a_compiler_sees_one_graph_of_the_same_numbers(a_spec: NetworkSpec) -> N
     compiled = torch.compile(network(a_spec), backend="eager", fullgraph=True)
     found = {n.replace("_orig_mod.", ""): t for n, t in trained(compiled, a_spec).items()}
     assert_same(trained(network(a_spec), a_spec), found)
+
+
+@pytest.mark.parametrize("name", ["resnet-56", "sparsenet-sum-56"])
+def test_residual_networks_train(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ZOO[name]
+    found = trained(network(spec), spec)
+    monkeypatch.setattr("search_space.network.computed_as_one", lambda *args: None)
+    assert_same(found, trained(network(spec), spec))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_of_half_precision_trains(a_spec: NetworkSpec, dtype: torch.dtype) -> None:
+    model = network(a_spec).to(dtype)
+    torch.autograd.backward(model(images(a_spec).to(dtype)).float().square().mean())
+    assert all(p.grad is not None and p.grad.dtype == dtype for p in model.parameters())
+    assert all(b.dtype == dtype for n, b in model.named_buffers() if "running" in n)

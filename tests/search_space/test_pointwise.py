@@ -1,7 +1,9 @@
 """Norm, ReLU and 1x1 convolution as one: the numbers of the separate modules."""
 
+import copy
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +12,13 @@ from torch import Tensor, nn
 
 from search_space import pieces, pointwise
 from search_space.pointwise import reactivated
-from search_space.statistics import concatenated, known_statistics
+from search_space.statistics import (
+    Statistics,
+    concatenated,
+    known_statistics,
+    remember,
+    with_statistics,
+)
 
 CHANNELS, OUTPUTS = 6, 10
 
@@ -63,7 +71,12 @@ LAYOUTS = (torch.contiguous_format, torch.channels_last)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     "norm_settings",
-    [{"training": True}, {"training": False}, {"training": True, "momentum": None}],
+    [
+        {"training": True},
+        {"training": False},
+        {"training": True, "momentum": None},
+        {"training": True, "momentum": 0.0},
+    ],
 )
 def test_results_gradients_and_statistics_are_those_of_the_modules(
     norm_settings: dict[str, object],
@@ -151,6 +164,27 @@ def test_statistics_are_forgotten_when_a_map_changes() -> None:
     assert known_statistics(features) is not None
     features.add_(1)
     assert known_statistics(features) is None
+
+
+def test_statistics_stay_behind_when_a_map_is_copied_or_saved(tmp_path: Path) -> None:
+    x = random(2, CHANNELS, 3, 5, seed=5)
+    features = torch.zeros_like(x)
+    remember(features, Statistics(x.mean((0, 2, 3)), x.var((0, 2, 3))))
+    assert known_statistics(features) is not None
+    assert known_statistics(copy.deepcopy(features)) is None
+    torch.save(features, tmp_path / "features.pt")
+    loaded = torch.load(tmp_path / "features.pt", weights_only=True)
+    torch.testing.assert_close(loaded, features)
+    assert known_statistics(loaded) is None
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_each_of_the_statistics_has_a_gradient_of_its_own(which: int) -> None:
+    x = random(2, CHANNELS, 3, 5, seed=5).requires_grad_()
+    (found,) = torch.autograd.grad((with_statistics(x)[1][which] ** 2).sum(), x)
+    plain = (x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False))[which]
+    (expected,) = torch.autograd.grad((plain**2).sum(), x)
+    torch.testing.assert_close(found, expected)
 
 
 def test_maps_are_freed_without_a_backward_pass() -> None:
