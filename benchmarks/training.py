@@ -4,9 +4,10 @@
 
 The directories are checkouts of ShichenLiu/CondenseNet and jianghaojun/CondenseNetV2. A step is
 forward, backward and SGD with Nesterov momentum on one batch of random images; nothing is dropped
-yet. Every round times one contender after the other, so that a slow minute of the machine hits
-all of them; where others use the machine too, one thread and the seconds of the processor say
-more. The authors' code runs as they run it: contiguous memory, single precision.
+yet. Each contender is a process of its own, whose memory no other one has used. Every round times
+one after the other, so that a slow minute of the machine hits all of them; where others use the
+machine too, one thread and the seconds of the processor say more. The authors' code runs as they
+run it: contiguous memory, single precision.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import contextlib
 import dataclasses
 import io
 import json
+import multiprocessing
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -168,6 +171,12 @@ def cases(device: str, v1: Path, v2: Path) -> list[Case]:
     return [*small, cifar] if device == "cpu" else [*small, cifar, imagenet]
 
 
+def cases_of(args: argparse.Namespace) -> list[Case]:
+    """The cases that are compared."""
+    found = cases(args.device, args.reference_condensenet, args.reference_condensenetv2)
+    return [case for case in found if not args.networks or case.name in args.networks]
+
+
 def training_step(case: Case, way: Way, device: str) -> Callable[[], None]:
     """One step of training, images and labels included."""
     torch.manual_seed(0)
@@ -208,19 +217,36 @@ def timed(step: Callable[[], None], steps: int, device: str) -> tuple[float, flo
     return (time.perf_counter() - start) / steps, (time.process_time() - cpu_start) / steps
 
 
-def compare(case: Case, ways: list[Way], args: argparse.Namespace) -> dict[str, object]:
-    """Times all ways in turns; prints a line for each."""
-    contenders = {way.name: training_step(case, way, args.device) for way in ways}
-    for step in contenders.values():
-        for _ in range(args.warmup):
-            step()
+def contend(number: int, way: Way, args: argparse.Namespace, turns: Connection) -> None:
+    """A process that trains the case of a number, a round whenever it is asked to."""
+    torch.set_num_threads(args.threads)
+    step = training_step(cases_of(args)[number], way, args.device)
+    for _ in range(args.warmup):
+        step()
+    turns.send(None)
+    while turns.recv():
+        turns.send(timed(step, args.steps, args.device))
+
+
+def compare(number: int, ways: list[Way], args: argparse.Namespace) -> dict[str, object]:
+    """Times all ways of a case in turns; prints a line for each."""
+    case = cases_of(args)[number]
+    spawn = multiprocessing.get_context("spawn")
+    contenders: dict[str, Connection] = {}
+    for way in ways:
+        contenders[way.name], theirs = spawn.Pipe()
+        spawn.Process(target=contend, args=(number, way, args, theirs), daemon=True).start()
+        contenders[way.name].recv()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     cpu_seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(args.rounds):
-        for name, step in contenders.items():
-            wall_s, cpu_s = timed(step, args.steps, args.device)
+        for name, turns in contenders.items():
+            turns.send(True)
+            wall_s, cpu_s = turns.recv()
             seconds[name].append(wall_s)
             cpu_seconds[name].append(cpu_s)
+    for turns in contenders.values():
+        turns.send(False)
     base = seconds["reference"] if "reference" in seconds else next(iter(seconds.values()))
     print(f"{case.name}, {case.spec.image_size}x{case.spec.image_size}, batch {case.batch}")
     results: dict[str, object] = {}
@@ -280,10 +306,8 @@ def main() -> None:
         names += [n for n in ("fp32-compiled", "bf16-compiled") if n not in names]
     ways = [WAYS[name] for name in names]
     results: dict[str, object] = {}
-    for case in cases(args.device, args.reference_condensenet, args.reference_condensenetv2):
-        if args.networks and case.name not in args.networks:
-            continue
-        results[f"{case.name}-batch-{case.batch}"] = compare(case, ways, args)
+    for number, case in enumerate(cases_of(args)):
+        results[f"{case.name}-batch-{case.batch}"] = compare(number, ways, args)
         if args.json:
             report = {"machine": machine(args.device), "rounds": args.rounds, "networks": results}
             args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
