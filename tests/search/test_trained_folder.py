@@ -40,12 +40,12 @@ def test_a_result_comes_back(validation: Measured | None, tmp_path: Path) -> Non
 
 def test_a_folder_is_of_one_command_at_a_time(tmp_path: Path) -> None:
     out, fabric = tmp_path / "a" / "b", machine("cpu")
-    with kept(out, fabric):
+    with kept(out, fabric, resume=False):
         assert out.is_dir()
         sentence = r"another process is training in .*; wait for it"
-        with pytest.raises(Busy, match=sentence), kept(out, fabric):
+        with pytest.raises(Busy, match=sentence), kept(out, fabric, resume=False):
             pass
-    with kept(out, fabric), pytest.raises(Busy), locked(out):
+    with kept(out, fabric, resume=False), pytest.raises(Busy), locked(out):
         pass
 
 
