@@ -18,6 +18,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,15 @@ from trainers.recipes import RECIPES
 from trainers.schedules import learning_rate
 from trainers.training import Training, training_spec
 
-NETWORKS = ("condensenet-86", "condensenetv2-14-14-14")
+NETWORKS: dict[str, tuple[NetworkSpec, Callable[[Path], nn.Module], str]] = {
+    "condensenet-86": (zoo("condensenet-86"), condensenet_86, "reference_condensenet"),
+    "condensenetv2-14-14-14": (
+        condensenetv2_cifar_spec(),
+        condensenetv2_cifar,
+        "reference_condensenetv2",
+    ),
+}
+"""Our network, what makes that of the authors, and the option that names their checkout."""
 OURS = ("fp32", "bf16")
 """The precisions that our networks are trained in."""
 
@@ -107,19 +116,11 @@ def main() -> None:
     args = parser.parse_args()
     data = load_data("digits", resolution=args.resolution)
     recipe = RECIPES["condensenet-cifar"].replace(epochs=args.epochs)
-    networks = {
-        "condensenet-86": (zoo("condensenet-86"), condensenet_86, args.reference_condensenet),
-        "condensenetv2-14-14-14": (
-            condensenetv2_cifar_spec(),
-            condensenetv2_cifar,
-            args.reference_condensenetv2,
-        ),
-    }
-    if args.networks:
-        networks = {name: networks[name] for name in args.networks}
+    names = args.networks or list(NETWORKS)
     rows: list[dict[str, Any]] = json.loads(args.json.read_text()) if args.json.exists() else []
     for seed in range(args.seeds):
-        for name, (spec, reference, directory) in networks.items():
+        for name in names:
+            spec, reference, option = NETWORKS[name]
             for code in ("reference", *args.ours):
                 row = {"network": name, "code": code, "seed": seed}
                 row |= {"epochs": args.epochs, "resolution": args.resolution}
@@ -130,7 +131,8 @@ def main() -> None:
                 if code == "reference":
                     # Their layers print a line whenever they drop.
                     with contextlib.redirect_stdout(io.StringIO()):
-                        trained = train_reference(reference(directory), data, recipe, seed)
+                        theirs = reference(getattr(args, option))
+                        trained = train_reference(theirs, data, recipe, seed)
                 else:
                     exact = recipe.replace(precision=code.removeprefix("fp"))
                     trained = train_ours(spec, data, exact, seed, args.resolution)
@@ -139,7 +141,7 @@ def main() -> None:
                 rows.append(row)
                 print(row, file=sys.stderr, flush=True)
                 args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    for name in networks:
+    for name in names:
         for code in ("reference", *args.ours):
             scores = [r["accuracy"] for r in rows if (r["network"], r["code"]) == (name, code)]
             spread = statistics.stdev(scores) if len(scores) > 1 else 0.0

@@ -45,9 +45,6 @@ if TYPE_CHECKING:
     from search_space import NetworkSpec
     from trainers.recipe import Recipe
 
-FILES = ("sweep.csv", "summary.csv", "error-macs.png", "error-params.png")
-"""What a sweep writes beside the folders of its trainings."""
-
 Choice = tuple[str, str]
 """What is varied, and its value as text."""
 
@@ -119,6 +116,8 @@ def sweep(args: argparse.Namespace) -> int:
 
 def _check_untaken(out: Path) -> None:
     """Raises UserError where the folder holds files that no sweep wrote."""
+    from results.sweep import FILES
+
     for path in sorted(out.iterdir()) if out.is_dir() else ():
         if path.is_file() and path.name[0] != "." and path.name not in FILES:
             raise UserError(f"{out} holds {path.name}, which no sweep wrote; choose another --out")
@@ -203,7 +202,7 @@ def _write_and_show(
 ) -> None:
     import pandas as pd
 
-    from results.sweep import summary_frame, summary_markdown, write_sweep
+    from results.sweep import FIGURES, FILES, summary_frame, summary_markdown, write_sweep
     from results.sweep_figure import draw_sweep
     from search.trained_folder import read_result
 
@@ -211,8 +210,8 @@ def _write_and_show(
     rows = [_row(plan, result) for plan, result in results if result is not None]
     if rows:
         write_sweep(rows, out)
-        for x in ("macs", "params"):
-            draw_sweep(rows, out / f"error-{x}.png", x=x)
+        for x, name in FIGURES.items():
+            draw_sweep(rows, out / name, x=x)
     missing = len(plans) - len(rows)
     if args.json:
         # A single seed has no deviation, and JSON no NaN.
