@@ -15,7 +15,10 @@ from search_space import format_count
 from search_space.errors import UserError
 
 SWEEP, SUMMARY = "sweep.csv", "summary.csv"
-FIGURES = {"macs": "error-macs.png", "params": "error-params.png"}
+FIGURES: dict[Literal["macs", "params"], str] = {
+    "macs": "error-macs.png",
+    "params": "error-params.png",
+}
 """Figures of the error by what they are drawn against."""
 FILES = (SWEEP, SUMMARY, *FIGURES.values())
 """What a sweep writes beside the folders of its trainings."""

@@ -94,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
         "--resolution", type=int, default=32, help="pixels of each training (default %(default)s)"
     )
     p.add_argument("--retrain", type=int, metavar="K", help="then train K winners in full")
-    p.add_argument("--retrain-recipe", metavar="NAME", help="how (default: the space's paper)")
+    p.add_argument(
+        "--retrain-recipe", metavar="NAME", help="how (default: the space's paper; quick on digits)"
+    )
     p.add_argument("--out", type=Path, help="folder of the run (default runs/NAME)")
     p.add_argument("--storage", help="Optuna storage URL (default a SQLite file in the folder)")
     add_json(p)
