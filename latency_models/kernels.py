@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from search_space import ops
 from search_space.ops import Op
@@ -34,17 +34,34 @@ MoveKind = Literal[
     "other",
 ]
 
+ELEMENTWISE = ("norm", "relu", "hard_swish", "sigmoid", "swish")
+"""Functions of elementwise kernels; a norm may have an activation after it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
     """One call of a runtime's kernel on one image.
 
-    ``kind`` is a :data:`ComputeKind`, which multiplies, or a :data:`MoveKind`, which moves data
-    (``binary`` adds or scales one tensor by another); ``in_elements`` counts every tensor read
-    except the ``weights``; ``kernel`` is the side of the window of a convolution or a pooling.
+    Attributes:
+        kind: A :data:`ComputeKind`, which multiplies, or a :data:`MoveKind`, which moves data
+            (``binary`` adds or scales one tensor by another).
+        in_channels: Channels of the first input, of all inputs where they are concatenated.
+        out_channels: Channels written, of all outputs together.
+        in_elements: Elements of every tensor read except the weights.
+        out_elements: Elements of every tensor written.
+        macs: Multiply-adds.
+        weights: Trained numbers that it reads.
+        kernel: Side of the window of a convolution or a pooling.
+        stride: Of the window.
+        groups: Of a convolution or a shuffle.
+        parts: Pieces that channels are moved in: inputs of a concat, outputs of a split, runs of
+            neighbouring channels of a gather or an index-add at the worst.
+        function: What an elementwise kernel computes: a name of ``ELEMENTWISE``.
     """
 
     kind: ComputeKind | MoveKind
+    in_channels: int
+    out_channels: int
     in_elements: int
     out_elements: int
     macs: int = 0
@@ -52,6 +69,8 @@ class Kernel:
     kernel: int = 1
     stride: int = 1
     groups: int = 1
+    parts: int = 1
+    function: str = ""
 
 
 def features(kernel: Kernel) -> tuple[tuple[str, int], ...]:
@@ -104,15 +123,39 @@ _MOVES: dict[type[Op], MoveKind] = {
 }
 
 
+def _settings(op: Op) -> dict[str, Any]:
+    """What is told of a moving kernel beside the tensors it reads and writes."""
+    match op:
+        case ops.AvgPool() | ops.MaxPool():
+            return {"kernel": op.kernel, "stride": op.stride}
+        case ops.Gather():
+            return {"parts": op.output.channels // op.block}
+        case ops.IndexAdd() | ops.Scatter():
+            return {"parts": op.inputs[-1].channels // op.block}
+        case ops.Concat():
+            channels = sum([v.channels for v in op.inputs])
+            return {"in_channels": channels, "parts": len(op.inputs)}
+        case ops.Split():
+            return {"parts": len(op.outputs)}
+        case ops.Shuffle():
+            return {"groups": op.groups}
+        case ops.Norm():
+            return {"function": "norm"}
+        case ops.Activation():
+            return {"function": op.kind}
+        case _:
+            return {}
+
+
 def _move(op: Op) -> Kernel:
-    window, stride = (op.kernel, op.stride) if isinstance(op, ops.AvgPool | ops.MaxPool) else (1, 1)
-    return Kernel(
-        kind=_MOVES[type(op)],
-        in_elements=sum([v.elements for v in op.inputs]),
-        out_elements=sum([v.elements for v in op.outputs]),
-        kernel=window,
-        stride=stride,
-    )
+    moved: dict[str, Any] = {
+        "kind": _MOVES[type(op)],
+        "in_channels": op.input.channels,
+        "out_channels": sum([v.channels for v in op.outputs]),
+        "in_elements": sum([v.elements for v in op.inputs]),
+        "out_elements": sum([v.elements for v in op.outputs]),
+    }
+    return Kernel(**moved | _settings(op))
 
 
 def _conv(op: ops.Conv) -> Kernel:
@@ -124,6 +167,8 @@ def _conv(op: ops.Conv) -> Kernel:
             groups=op.groups,
             out_size=op.output.size,
         ),
+        in_channels=op.input.channels,
+        out_channels=op.output.channels,
         in_elements=op.input.elements,
         out_elements=op.output.elements,
         macs=op.macs,
@@ -137,6 +182,8 @@ def _conv(op: ops.Conv) -> Kernel:
 def _linear(inputs: int, outputs: int, weights: int) -> Kernel:
     return Kernel(
         kind="linear",
+        in_channels=inputs,
+        out_channels=outputs,
         in_elements=inputs,
         out_elements=outputs,
         macs=inputs * outputs,
@@ -149,11 +196,22 @@ def _squeeze_excite(op: ops.SqueezeExcite) -> Iterator[Kernel]:
     c, hidden = op.input.channels, op.hidden
     if op.input.size > 1:
         yield Kernel(
-            kind="global_pool", in_elements=op.input.elements, out_elements=c, kernel=op.input.size
+            kind="global_pool",
+            in_channels=c,
+            out_channels=c,
+            in_elements=op.input.elements,
+            out_elements=c,
+            kernel=op.input.size,
         )
     yield _linear(c, hidden, c * hidden)
     yield _linear(hidden, c, c * hidden)
-    yield Kernel(kind="binary", in_elements=op.input.elements + c, out_elements=op.output.elements)
+    yield Kernel(
+        kind="binary",
+        in_channels=c,
+        out_channels=c,
+        in_elements=op.input.elements + c,
+        out_elements=op.output.elements,
+    )
 
 
 def _kernels_of(op: Op) -> Iterator[Kernel]:

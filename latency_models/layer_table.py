@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from latency_models.kernels import Kernel, MoveKind, conv_kind
 from search_space.errors import UserError
@@ -33,6 +34,15 @@ _MOVES: dict[str, MoveKind] = {
     "permute": "other",
     "softmax": "other",
 }
+_FUNCTIONS = {
+    "act": "relu",
+    "bnscale": "norm",
+    "ReLU": "relu",
+    "Sigmoid": "sigmoid",
+    "Swish": "swish",
+    "BatchNorm": "norm",
+}
+"""What elementwise layers compute, by ncnn's type or else by the operation."""
 _CONVS = ("conv", "pwconv", "dwconv", "gconv", "gpwconv")
 
 
@@ -66,16 +76,30 @@ def _kernel(row: Mapping[str, str]) -> Kernel | None:
     if op in _NOT_KERNELS:
         return None
     window = setting("kh" if "kh" in row else "k")
-    moved = {"in_elements": number("in_elems"), "out_elements": number("out_elems")}
+    moved: dict[str, Any] = {
+        "in_channels": number("cout" if op == "concat" else "cin"),
+        "out_channels": number("cout"),
+        "in_elements": number("in_elems"),
+        "out_elements": number("out_elems"),
+    }
     if op in _MOVES:
-        return Kernel(kind=_MOVES[op], kernel=window, stride=setting("stride"), **moved)
+        # How many tensors are joined is not told; two is what most layers join.
+        return Kernel(
+            kind=_MOVES[op],
+            kernel=window,
+            stride=setting("stride"),
+            groups=setting("groups"),
+            parts=2 if op in ("concat", "slice") else 1,
+            function=_FUNCTIONS.get(row.get("ncnn_type") or op, ""),
+            **moved,
+        )
     if op == "fc":
         return Kernel(kind="linear", macs=number("macs"), weights=number("params"), **moved)
     if op not in _CONVS:
         raise UserError(f"`op` (={op!r}) must be one of {', '.join((*_CONVS, 'fc', *_MOVES))}")
     kind = conv_kind(
-        inputs=number("cin"),
-        outputs=number("cout"),
+        inputs=moved["in_channels"],
+        outputs=moved["out_channels"],
         kernel=window,
         groups=setting("groups"),
         out_size=number("hout"),

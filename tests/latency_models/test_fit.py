@@ -42,6 +42,8 @@ def made_up_networks(count: int, seed: int = 0) -> dict[str, list[Kernel]]:
     def kernel(kind: str) -> Kernel:
         return Kernel(
             kind=kind,
+            in_channels=1,
+            out_channels=1,
             in_elements=rng.randint(1, 10**6),
             out_elements=rng.randint(1, 10**6),
             macs=0 if kind == "concat" else rng.randint(1, 10**7),

@@ -20,8 +20,16 @@ def tiny(**changes: object) -> NetworkSpec:
     )
 
 
-def move(kind: str, read: int, written: int) -> Kernel:
-    return Kernel(kind=kind, in_elements=read, out_elements=written)
+def move(kind: str, read: int, written: int, pixels: int = 1, **settings: object) -> Kernel:
+    """A kernel that moves channels of so many pixels."""
+    return Kernel(
+        kind=kind,
+        in_channels=read,
+        out_channels=written,
+        in_elements=read * pixels,
+        out_elements=written * (1 if kind == "global_pool" else pixels),
+        **settings,
+    )
 
 
 def test_every_kernel_of_a_tiny_network() -> None:
@@ -29,25 +37,31 @@ def test_every_kernel_of_a_tiny_network() -> None:
     assert list(network_kernels(tiny(groups_3x3=2))) == [
         Kernel(
             kind="conv",
+            in_channels=3,
+            out_channels=8,
             in_elements=3 * pixels,
             out_elements=8 * pixels,
             macs=8 * 3 * 9 * pixels,
             weights=8 * 3 * 9,
             kernel=3,
         ),
-        move("gather", 8 * pixels, 8 * pixels),
-        move("elementwise", 8 * pixels, 8 * pixels),
+        move("gather", 8, 8, pixels, parts=8),
+        move("elementwise", 8, 8, pixels, function="norm"),
         Kernel(
             kind="grouped_pointwise",
+            in_channels=8,
+            out_channels=8,
             in_elements=8 * pixels,
             out_elements=8 * pixels,
             macs=8 * 4 * pixels,
             weights=8 * 4,
             groups=2,
         ),
-        move("shuffle", 8 * pixels, 8 * pixels),
+        move("shuffle", 8, 8, pixels, groups=2),
         Kernel(
             kind="grouped_conv",
+            in_channels=8,
+            out_channels=4,
             in_elements=8 * pixels,
             out_elements=4 * pixels,
             macs=4 * 4 * 9 * pixels,
@@ -55,10 +69,18 @@ def test_every_kernel_of_a_tiny_network() -> None:
             kernel=3,
             groups=2,
         ),
-        move("concat", 12 * pixels, 12 * pixels),
-        move("elementwise", 12 * pixels, 12 * pixels),
-        move("global_pool", 12 * pixels, 12),
-        Kernel(kind="linear", in_elements=12, out_elements=10, macs=120, weights=130),
+        move("concat", 12, 12, pixels, parts=2),
+        move("elementwise", 12, 12, pixels, function="norm"),
+        move("global_pool", 12, 12, pixels),
+        Kernel(
+            kind="linear",
+            in_channels=12,
+            out_channels=10,
+            in_elements=12,
+            out_elements=10,
+            macs=120,
+            weights=130,
+        ),
     ]
 
 
@@ -128,7 +150,16 @@ def test_the_kind_of_a_convolution(
 
 
 def test_features_charge_multiply_adds_elements_and_the_call() -> None:
-    conv = Kernel(kind="conv", in_elements=10, out_elements=5, macs=90, weights=18, kernel=3)
+    conv = Kernel(
+        kind="conv",
+        in_channels=2,
+        out_channels=1,
+        in_elements=10,
+        out_elements=5,
+        macs=90,
+        weights=18,
+        kernel=3,
+    )
     assert dict(features(conv)) == {
         "ns_per_mac.conv": 90,
         "ns_per_element.computed": 15,
