@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from results.onnx_graph import INPUT, OPSET, OUTPUT, write_onnx
-from results.optional import import_optional
 from results.weights import load_weights
 from search_space import NetworkSpec
 from search_space.deployed import Deployed
@@ -27,6 +26,7 @@ from search_space.errors import UserError
 from search_space.flatten import flatten
 from search_space.graph import Graph
 from search_space.lowering import lower
+from search_space.optional import import_optional
 
 if TYPE_CHECKING:
     from search_space.network import Network

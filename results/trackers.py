@@ -19,9 +19,9 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from results.folder import write_atomically
-from results.optional import import_optional
 from results.trial import EpochRow, StepRow
 from search_space.errors import UserError
+from search_space.optional import import_optional
 
 Settings = Mapping[str, Any]
 Scalars = dict[str, float]

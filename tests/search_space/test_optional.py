@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from results.optional import import_optional
 from search_space import UserError
+from search_space.optional import import_optional
 
 
 def test_a_library_that_is_there_is_imported() -> None:
