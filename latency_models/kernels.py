@@ -1,16 +1,17 @@
 """From the condensed plan of a network to the kernels that an inference runtime executes.
 
-What a runtime folds is folded here, what it executes apart is one :class:`Kernel`, and
-:func:`features` says what a kernel is charged for. No prices stand here and no torch is imported.
+What a runtime executes apart is one :class:`Kernel`, and :func:`features` says what a kernel is
+charged for; what folds, :mod:`latency_models.calls` says. No prices stand here and no torch is
+imported.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from latency_models.calls import Call, Role, executed
 from search_space import ops
 from search_space.ops import Op
 from search_space.plan import Fragment
@@ -56,7 +57,8 @@ class Kernel:
         groups: Of a convolution or a shuffle.
         parts: Pieces that channels are moved in: inputs of a concat, outputs of a split, runs of
             neighbouring channels of a gather or an index-add at the worst.
-        function: What an elementwise kernel computes: a name of ``ELEMENTWISE``.
+        function: What an elementwise kernel computes: a name of ``ELEMENTWISE``; of a kernel of the
+            kind ``other``, the name of an operation that no price is known for.
     """
 
     kind: ComputeKind | MoveKind
@@ -72,13 +74,26 @@ class Kernel:
     parts: int = 1
     function: str = ""
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it is an operation that no price is known for."""
+        return self.kind == "other" and self.function != ""
+
+    @property
+    def label(self) -> str:
+        """The kind, or the operation that no price is known for."""
+        return self.function if self.is_unknown else self.kind
+
 
 def features(kernel: Kernel) -> tuple[tuple[str, int], ...]:
     """What a kernel is charged for: pairs of a weight's name and an amount.
 
     ``ns_per_mac.<kind>`` times multiply-adds for kernels that multiply, ``ns_per_element.*`` times
-    the elements read and written, ``ns_per_kernel.call`` once.
+    the elements read and written, ``ns_per_kernel.call`` once; an operation without a price is
+    charged ``ns_per_kernel.<its name>``.
     """
+    if kernel.is_unknown:
+        return ((f"ns_per_kernel.{kernel.function}", 1),)
     elements = kernel.in_elements + kernel.out_elements
     if not kernel.macs:
         return (("ns_per_element.moved", elements), ("ns_per_kernel.call", 1))
@@ -225,41 +240,31 @@ def _kernels_of(op: Op) -> Iterator[Kernel]:
         yield _move(op)
 
 
+_ROLES: dict[type[Op], Role] = {
+    ops.Conv: "conv",
+    ops.Linear: "linear",
+    ops.Norm: "norm",
+    ops.Activation: "activation",
+    ops.Shuffle: "shuffle",
+}
+"""How operations fold; all others do not."""
+
+
 def kernels(fragment: Fragment) -> tuple[Kernel, ...]:
     """The kernels of a fragment of a condensed plan in the order of execution.
 
     Not cached: prices are, per fragment and device, and kernels kept too would only cost memory.
-
-    A normalisation folds into the convolution before it, an activation into whatever computes its
-    input, if nobody else reads the value between them. A shuffle in between does not hinder: it
-    only renames the channels. A normalisation before its convolution folds into nothing; together
-    with the activation after it, it is one elementwise kernel.
     """
-    readers = Counter([v.name for op in fragment.ops for v in op.inputs])
-    readers.update([v.name for v in fragment.outputs])
-    takes_norm: set[str] = set()
-    takes_activation: set[str] = set()
-    found: list[Kernel] = []
-    for op in fragment.ops:
-        read = op.input.name
-        alone = readers[read] == 1
-        if isinstance(op, ops.Conv):
-            takes_norm.add(op.output.name)
-            takes_activation.add(op.output.name)
-        elif isinstance(op, ops.Linear):
-            takes_activation.add(op.output.name)
-        elif isinstance(op, ops.Shuffle):
-            for taking in (takes_norm, takes_activation):
-                if alone and read in taking:
-                    taking.add(op.output.name)
-        elif isinstance(op, ops.Norm):
-            takes_activation.add(op.output.name)
-            if alone and read in takes_norm:
-                continue
-        elif isinstance(op, ops.Activation) and alone and read in takes_activation:
-            continue
-        found.extend(_kernels_of(op))
-    return tuple(found)
+    calls = [
+        Call(
+            _ROLES.get(type(op), "other"),
+            tuple([v.name for v in op.inputs]),
+            tuple([v.name for v in op.outputs]),
+            tuple(_kernels_of(op)),
+        )
+        for op in fragment.ops
+    ]
+    return executed(calls, [v.name for v in fragment.outputs])
 
 
 def network_kernels(spec: NetworkSpec) -> Iterator[Kernel]:
