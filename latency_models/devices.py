@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from functools import cache
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import yaml
 from search_space.errors import UnknownName, UserError
 
 DATA = Path(__file__).parent / "data"
+PER_FLOP = "ns_per_flop."
+"""Beginning of the name of a price of FLOPs, before that of their counter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,8 @@ class Device:
         networks: The networks fitted.
         macs_range: Multiply-adds of the smallest and of the largest of them.
         error: What the fit gets wrong.
+        misfits: Networks of the source that the fit left out as it does not hold for them: by
+            name, the predicted over the measured time.
     """
 
     board: str
@@ -70,6 +74,23 @@ class Device:
     networks: tuple[str, ...]
     macs_range: tuple[int, int]
     error: FitError
+    misfits: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def counter(self) -> str | None:
+        """The counter of ``search_space.cost`` whose FLOPs it prices; None if it prices kernels."""
+        names = [name for name in self.weights if name.startswith(PER_FLOP)]
+        return names[0].removeprefix(PER_FLOP) if names else None
+
+    @property
+    def ns_per_flop(self) -> float:
+        """The price of a FLOP, of a device with a counter."""
+        return self.weights[f"{PER_FLOP}{self.counter}"]
+
+    @property
+    def caution(self) -> str:
+        """What every reader of its numbers must know: the note of a device that prices FLOPs."""
+        return "" if self.counter is None else self.note
 
     @property
     def key(self) -> str:
@@ -90,7 +111,10 @@ class Device:
             "networks": list(self.networks),
             "macs_range": list(self.macs_range),
             "error": asdict(self.error),
+            "misfits": dict(self.misfits),
         }
+        if not self.misfits:
+            del data["misfits"]
         return yaml.safe_dump(data, sort_keys=False, width=98)
 
 
@@ -112,12 +136,14 @@ def load_device(path: Path) -> Device:
 
 
 def _parse(data: object) -> Device:
-    values = dict(_record(data, Device, "the file"))
+    values = {"misfits": {}} | data if isinstance(data, dict) else data
+    values = dict(_record(values, Device, "the file"))
     for name in ("board", "runtime", "precision", "core", "source", "licence", "note"):
         _check(isinstance(values[name], str), name, values[name], "text")
     _check(_is_count(values["threads"]), "threads", values["threads"], "a whole number above 0")
     values["weights"] = _numbers(values["weights"], "weights")
     values["measured_kinds"] = _numbers(values["measured_kinds"], "measured_kinds")
+    values["misfits"] = _numbers(values["misfits"], "misfits")
     networks = values["networks"]
     named = isinstance(networks, list) and all(isinstance(n, str) for n in networks)
     _check(named, "networks", networks, "a list of names")

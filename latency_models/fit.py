@@ -173,7 +173,8 @@ def leave_one_out(amounts: Matrix, measured_ms: Matrix, prior: Matrix) -> Matrix
     return np.asarray(ratios)
 
 
-def _fit_error(ratios: Matrix) -> FitError:
+def fit_error(ratios: Matrix) -> FitError:
+    """What the predicted over the measured times of networks left out sum up to."""
     error = np.abs(ratios - 1)
     residuals = np.sort(np.abs(np.log(ratios)))
     # The rank that holds for a network not among them (split conformal prediction).
@@ -251,7 +252,7 @@ def fit(
         measured_kinds=dict(sorted(kinds.items())),
         networks=tuple(names),
         macs_range=(min(macs), max(macs)),
-        error=_fit_error(leave_one_out(amounts, times, prior)),
+        error=fit_error(leave_one_out(amounts, times, prior)),
     )
 
 

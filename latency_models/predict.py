@@ -1,4 +1,8 @@
-"""The milliseconds of a network on a device: the sum over its kernels of price times amount."""
+"""The milliseconds of a network on a device: the sum over its kernels of price times amount.
+
+A device with a counter prices no kernels, but all FLOPs alike, as that counter of the papers has
+them.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from latency_models.devices import Device, device
-from latency_models.kernels import Kernel, features, kernels
+from latency_models.kernels import Kernel, features, kernels, network_kernels
+from search_space.cost import cost
 from search_space.plan import FRAGMENT_CACHE_SIZE, Fragment
 
 if TYPE_CHECKING:
     from search_space.spec import NetworkSpec
 
+Described: TypeAlias = "NetworkSpec | Sequence[Kernel]"
+"""A network as a whole, or its kernels."""
 DEFAULT_DEVICE = "raspberry-pi-4/ncnn/1"
 MEASURED_FROM_NETWORKS = 3
 """A kind of kernel in fewer networks of the fit is not told apart from its neighbours there."""
 GUESS_FACTOR = 2.0
 """How far off, up or down, the price of a kind that was never measured is taken to be."""
+_MACS_ALONE = "activations and pooling, which the device's counter adds: not counted of kernels"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +39,11 @@ class Latency:
         ms: Milliseconds.
         low_ms: Lower end of the interval that holds the measured time about nine times in ten.
         high_ms: Its upper end.
-        unpriced: Kinds of kernels that the device has no price for; ``ms`` lacks them.
+        unpriced: Kinds of kernels, or operations of no kind, that the device has no price for;
+            ``ms`` lacks them.
         extrapolated: Sentences on what lies outside the networks that were measured; the
             interval is wider for them.
+        note: The device's caution; empty for most.
     """
 
     ms: float
@@ -41,6 +51,7 @@ class Latency:
     high_ms: float
     unpriced: tuple[str, ...]
     extrapolated: tuple[str, ...]
+    note: str = ""
 
     def __str__(self) -> str:
         return f"{self.ms:.1f} ms [{self.low_ms:.1f}, {self.high_ms:.1f}]"
@@ -56,6 +67,8 @@ class _Price(NamedTuple):
 
 def kernel_ms(kernel: Kernel, on: Device) -> float | None:
     """Milliseconds of one kernel; None where the device lacks one of its prices."""
+    if on.counter is not None:
+        return None if kernel.is_unknown else on.ns_per_flop * kernel.macs / 1e6
     ns = 0.0
     for name, amount in features(kernel):
         if name not in on.weights:
@@ -73,7 +86,7 @@ def _price(executed: Iterable[Kernel], on: Device) -> _Price:
         macs += kernel.macs
         ms = kernel_ms(kernel, on)
         if ms is None:
-            unpriced.add(kernel.kind)
+            unpriced.add(kernel.label)
             continue
         total += ms
         if on.measured_kinds.get(kernel.kind, 0) < MEASURED_FROM_NETWORKS:
@@ -89,35 +102,66 @@ def _fragment_price(fragment: Fragment, on: Device) -> _Price:
 
 def predict_on(spec: NetworkSpec, on: Device) -> Latency:
     """As :func:`predict`, on a device that is not shipped."""
+    if on.counter is not None:
+        return _latency([_flops_price(cost(spec, convention=on.counter).paper_flops, on)], on)
     steps = spec.plan("condensed").steps
     return _latency([_fragment_price(step.fragment, on) for step in steps], on)
 
 
 def predict_kernels(executed: Iterable[Kernel], on: Device) -> Latency:
     """The latency of a network of which only the kernels are known."""
-    return _latency([_price(executed, on)], on)
+    if on.counter is None:
+        return _latency([_price(executed, on)], on)
+    executed = tuple(executed)
+    unpriced = frozenset(kernel.label for kernel in executed if kernel.is_unknown)
+    priced = _flops_price(sum(kernel.macs for kernel in executed), on, unpriced)
+    return _latency([priced], on, _MACS_ALONE)
 
 
-def breakdown_ms(executed: Iterable[Kernel], on: Device) -> dict[str, float]:
-    """Milliseconds by the kind of kernel, the largest first; kinds without a price are left out."""
+def predict_network(network: Described, on: Device) -> Latency:
+    """The latency of a network that is described as a whole or by its kernels."""
+    if isinstance(network, Sequence):
+        return predict_kernels(network, on)
+    return predict_on(network, on)
+
+
+def network_macs(network: Described) -> int:
+    """Its multiply-adds."""
+    return sum(kernel.macs for kernel in _kernels(network))
+
+
+def _kernels(network: Described) -> Iterable[Kernel]:
+    return network if isinstance(network, Sequence) else network_kernels(network)
+
+
+def _flops_price(flops: int, on: Device, unpriced: frozenset[str] = frozenset()) -> _Price:
+    return _Price(flops, on.ns_per_flop * flops / 1e6, 0.0, frozenset(), unpriced)
+
+
+def breakdown_ms(network: Described, on: Device) -> dict[str, float]:
+    """Milliseconds by the kind of kernel, the largest first; kinds without a price are left out.
+
+    What a device's counter adds to the multiply-adds of a network is called ``not_macs``.
+    """
     by_kind: dict[str, float] = defaultdict(float)
-    for kernel in executed:
-        ms = kernel_ms(kernel, on)
-        if ms is not None:
+    for kernel in _kernels(network):
+        if ms := kernel_ms(kernel, on):
             by_kind[kernel.kind] += ms
+    if on.counter is not None and not isinstance(network, Sequence):
+        by_kind["not_macs"] = predict_on(network, on).ms - sum(by_kind.values())
     return dict(sorted(by_kind.items(), key=lambda item: -item[1]))
 
 
-def _latency(prices: Sequence[_Price], on: Device) -> Latency:
+def _latency(prices: Sequence[_Price], on: Device, *remarks: str) -> Latency:
     ms = sum(p.ms for p in prices)
     guessed_ms = sum(p.guessed_ms for p in prices)
     guessed = frozenset[str]().union(*(p.guessed for p in prices))
     unpriced = frozenset[str]().union(*(p.unpriced for p in prices))
 
     residual = on.error.log_residual_90
-    network_macs = sum(p.macs for p in prices)
+    macs = sum(p.macs for p in prices)
     least, largest = on.macs_range
-    outside = not least <= network_macs <= largest
+    outside = not least <= macs <= largest
     if outside:
         residual *= GUESS_FACTOR
     known_ms = ms - guessed_ms
@@ -126,7 +170,8 @@ def _latency(prices: Sequence[_Price], on: Device) -> Latency:
         low_ms=(known_ms + guessed_ms / GUESS_FACTOR) * math.exp(-residual),
         high_ms=(known_ms + guessed_ms * GUESS_FACTOR) * math.exp(residual),
         unpriced=tuple(sorted(unpriced)),
-        extrapolated=_remarks(on, guessed, network_macs if outside else None),
+        extrapolated=(*_remarks(on, guessed, macs if outside else None), *remarks),
+        note=on.caution,
     )
 
 
@@ -137,8 +182,9 @@ def _remarks(on: Device, guessed: frozenset[str], outside_macs: int | None) -> t
     ]
     if outside_macs is not None:
         least, largest = on.macs_range
+        counted = "MACs" if on.counter is None else "FLOPs"
         remarks.append(
-            f"{outside_macs / 1e6:.1f} M MACs: outside the {least / 1e6:.1f} to"
+            f"{outside_macs / 1e6:.1f} M {counted}: outside the {least / 1e6:.1f} to"
             f" {largest / 1e6:.1f} M of the networks measured"
         )
     return tuple(remarks)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from latency_models import Latency
+from latency_models import Latency, device
 from results.tables import most_accurate, pareto_front
 from results.trial import Estimate, Trial
 from search_space import Cost, NetworkSpec, format_count
@@ -75,6 +75,8 @@ def summary(
     lines += [
         f"Trained in full:   {folder.path / t.retrained.folder}" for t in trials if t.retrained
     ]
+    if caution := device(config.limits.device).caution:
+        lines.append(f"Note: {caution}")
     lines += ["Next:", *(f"  {command}" for command in next_commands(folder, config, bool(front)))]
     console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 
@@ -169,13 +171,20 @@ def cost_table(
         "gathered": f"{cost.gather_elements:,} elements",
         "activations": f"{cost.activations:,} elements, at most {cost.peak_activation_mb:.1f} MB"
         " alive",
-        device: f"{latency} "
-        + ("where the parts below are at most twice off" if latency.extrapolated else "90 %"),
+        device: f"{latency} {_rests_on(latency)}",
     }
     lines = [f"{label:<22} {text}" for label, text in totals.items()]
     lines += [f"{'not measured there':<22} {text}" for text in latency.extrapolated]
     lines += [f"{'not priced':<22} {text}" for text in latency.unpriced]
+    lines += [f"{'note':<22} {latency.note}"] * bool(latency.note)
     console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+
+
+def _rests_on(latency: Latency) -> str:
+    """What the interval holds for."""
+    if latency.note:
+        return "for networks like those of the note"
+    return "where the parts below are at most twice off" if latency.extrapolated else "90 %"
 
 
 def stage_rows(spec: NetworkSpec) -> list[tuple[str, str, str, str, str]]:

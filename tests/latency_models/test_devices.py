@@ -17,7 +17,7 @@ def test_shipped_devices_are_what_their_file_says_and_name_source_and_error(key:
     assert "@" in found.source
     assert found.licence
     assert 0 < found.error.median <= found.error.log_residual_90
-    assert max(found.measured_kinds.values()) <= len(found.networks)
+    assert max(found.measured_kinds.values(), default=0) <= len(found.networks)
     assert min(found.weights.values()) > 0, "a kind that costs nothing is not measured but missed"
 
 
@@ -44,6 +44,15 @@ def test_an_unknown_device_lists_the_known_ones() -> None:
         device("toaster")
 
 
+def test_only_a_device_that_prices_flops_has_a_counter_and_a_caution() -> None:
+    counted = [key for key in DEVICES if device(key).counter is not None]
+    assert counted == ["paper-arm/paper/1"]
+    assert [key for key in DEVICES if device(key).caution] == counted
+    on = device(*counted)
+    assert (on.counter, on.caution) == ("condensenet", on.note)
+    assert on.ns_per_flop == on.weights["ns_per_flop.condensenet"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -53,6 +62,7 @@ def test_an_unknown_device_lists_the_known_ones() -> None:
         ("mean: ", "average: ", "`error` must be a mapping with the fields"),
         ("networks:", "networks: none\nold:", "mapping with the fields"),
         ("board: ", "board: [", "cannot be read"),
+        ("board: ", "misfits: 3\nboard: ", r"`misfits` \(=3\) must be a mapping"),
     ],
 )
 def test_a_broken_device_file_is_told_in_a_sentence(

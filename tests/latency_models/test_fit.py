@@ -203,7 +203,7 @@ def test_an_operation_without_a_kind_is_refused_with_its_line(tables: Path) -> N
         read_layers(path)
 
 
-@pytest.mark.parametrize("key", DEVICES)
+@pytest.mark.parametrize("key", [key for key in DEVICES if device(key).counter is None])
 def test_a_kind_that_hardly_any_network_holds_follows_its_nearest(key: str) -> None:
     on = device(key)
     ratios = NCNN_PRIOR if on.runtime == "ncnn" else OTHER_PRIOR

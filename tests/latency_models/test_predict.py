@@ -7,8 +7,17 @@ import sys
 import pytest
 
 from latency_models import DEVICES, Device, device, predict, predict_on
-from latency_models.kernels import network_kernels
-from latency_models.predict import DEFAULT_DEVICE, GUESS_FACTOR, kernel_ms
+from latency_models.kernels import Kernel, network_kernels
+from latency_models.predict import (
+    DEFAULT_DEVICE,
+    GUESS_FACTOR,
+    breakdown_ms,
+    kernel_ms,
+    network_macs,
+    predict_kernels,
+    predict_network,
+)
+from search_space.cost import cost
 from search_space.errors import UnknownName
 from search_space.spec import DenseStage, NetworkSpec, StemSpec
 from search_space.zoo import ZOO
@@ -23,7 +32,11 @@ def changed(**changes: object) -> Device:
     return dataclasses.replace(device(DEFAULT_DEVICE), **changes)
 
 
-@pytest.mark.parametrize("key", DEVICES)
+PRICING_KERNELS = [key for key in DEVICES if device(key).counter is None]
+PAPER_ARM = "paper-arm/paper/1"
+
+
+@pytest.mark.parametrize("key", PRICING_KERNELS)
 def test_ms_is_the_sum_over_kernels_and_lies_in_its_interval(key: str) -> None:
     spec = ZOO["condensenetv2-a"]
     found = predict(spec, key)
@@ -74,6 +87,50 @@ def test_networks_larger_or_smaller_than_measured_are_told(macs_range: tuple[int
     assert outside.high_ms / outside.ms == pytest.approx(
         (inside.high_ms / inside.ms) ** GUESS_FACTOR
     )
+
+
+def test_an_operation_without_a_kind_is_named_and_left_out() -> None:
+    known = tuple(network_kernels(network()))
+    size = {"in_channels": 1, "out_channels": 1, "in_elements": 9, "out_elements": 9}
+    unknown = Kernel(kind="other", function="CumSum", **size)
+    expected = predict_on(network(), device(DEFAULT_DEVICE))
+    for key in (DEFAULT_DEVICE, PAPER_ARM):
+        assert predict_kernels((*known, unknown), device(key)).unpriced == ("CumSum",)
+    assert predict_kernels((*known, unknown), device(DEFAULT_DEVICE)).ms == pytest.approx(
+        expected.ms
+    )
+    table = predict_kernels((*known, Kernel(kind="other", **size)), device(DEFAULT_DEVICE))
+    assert table.unpriced == ()
+
+
+@pytest.mark.parametrize("key", [DEFAULT_DEVICE, PAPER_ARM])
+def test_parts_sum_up_to_the_whole(key: str) -> None:
+    on, spec = device(key), ZOO["condensenetv2-a"]
+    parts_ms = breakdown_ms(spec, on)
+    assert sum(parts_ms.values()) == pytest.approx(predict_network(spec, on).ms)
+    assert list(parts_ms.values()) == sorted(parts_ms.values(), reverse=True)
+    known = tuple(network_kernels(spec))
+    assert sum(breakdown_ms(known, on).values()) == pytest.approx(predict_network(known, on).ms)
+    assert network_macs(known) == network_macs(spec) == cost(spec).macs
+
+
+def test_the_papers_arm_is_proportional_to_the_authors_count() -> None:
+    on = device(PAPER_ARM)
+    for name in ("condensenet-c", "condensenetv2-a", "sparsenet-121"):
+        found = predict(ZOO[name], PAPER_ARM)
+        flops = cost(ZOO[name], convention="condensenet").paper_flops
+        assert found.ms == pytest.approx(on.ns_per_flop * flops / 1e6)
+        assert found.note == on.note
+    assert predict(ZOO["condensenet-c"], PAPER_ARM).extrapolated == ()
+    assert predict(ZOO["condensenet-c"]).note == ""
+
+
+def test_the_papers_arm_tells_what_it_does_not_know_of_kernels() -> None:
+    spec, on = ZOO["condensenet-c"], device(PAPER_ARM)
+    found = predict_kernels(network_kernels(spec), on)
+    assert found.ms == pytest.approx(on.ns_per_flop * cost(spec).macs / 1e6)
+    assert "M FLOPs: outside the 274.0 to 569.0 M" in found.extrapolated[0]
+    assert "not counted of kernels" in found.extrapolated[1]
 
 
 def test_condensed_operators_are_flagged_on_the_default_device() -> None:
