@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from latency_models import DEFAULT_DEVICE
 from search.arguments import NETWORK, add_json, find_network, out, print_json
+from search.torchvision_models import DEFAULT_RESOLUTION, PREFIX, export_torchvision
+from search_space.errors import UserError
 
 if TYPE_CHECKING:
     from latency_models import Latency
     from latency_models.kernels import Kernel
+    from search_space import NetworkSpec
 
 _KEY = "BOARD/RUNTIME/THREADS"
 
@@ -48,6 +52,7 @@ def devices(args: argparse.Namespace) -> int:
                     "source": d.source,
                     "licence": d.licence,
                     "note": d.note,
+                    "misfits": dict(d.misfits),
                 }
                 for d in found
             ]
@@ -67,6 +72,9 @@ def devices(args: argparse.Namespace) -> int:
         figures = [f"{share:.1%}" for share in shares[:2]] + [f"{s:.0%}" for s in shares[2:]]
         table.add_row(d.key, d.core, d.precision, str(len(d.networks)), *figures)
     out().print(table)
+    for d in found:
+        for network, ratio in d.misfits.items():
+            print(f"{d.key} does not hold for {network}: {ratio:.2f} of its measured time")
     return 0
 
 
@@ -76,7 +84,15 @@ def devices(args: argparse.Namespace) -> int:
 def add_predict(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``search latency predict``."""
     parser.add_argument(
-        "network", metavar="NET", help=f"{NETWORK}; or a .csv table of layers of networks"
+        "network",
+        metavar="NET",
+        help=f"{NETWORK}; or {PREFIX}NAME, an .onnx file, or a .csv table of layers of networks",
+    )
+    parser.add_argument(
+        "--resolution",
+        type=int,
+        metavar="PIXELS",
+        help=f"of the image (default: the network's own; torchvision's {DEFAULT_RESOLUTION})",
     )
     add_device(parser)
     add_json(parser)
@@ -85,35 +101,58 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 def predict(args: argparse.Namespace) -> int:
     """Predicts the milliseconds of one image, what they go into, and how sure that is."""
     from latency_models import device
-    from latency_models.predict import breakdown_ms, predict_kernels
+    from latency_models.predict import breakdown_ms, network_macs, predict_network
 
     on = device(args.device)
     rows: list[dict[str, Any]] = []
-    for name, executed in _networks(args.network).items():
-        predicted = predict_kernels(executed, on)
-        rows.append({"network": name, "device": on.key, **asdict(predicted)})
-        rows[-1]["breakdown_ms"] = breakdown_ms(executed, on)
+    for name, network in _networks(args.network, args.resolution).items():
+        predicted = predict_network(network, on)
+        macs, parts_ms = network_macs(network), breakdown_ms(network, on)
+        row = {"network": name, "macs": macs, "device": on.key, **asdict(predicted)}
+        rows.append({**row, "breakdown_ms": parts_ms})
         if not args.json:
-            _show(name, predicted, rows[-1]["breakdown_ms"], on.key)
+            print(f"{name:<22} {predicted} on {on.key}, {macs:,} MACs")
+            _show(predicted, parts_ms)
     if args.json:
         print_json(rows if args.network.endswith(".csv") else rows[0])
     return 0
 
 
-def _networks(name: str) -> dict[str, Sequence[Kernel]]:
-    from latency_models.kernels import network_kernels
-    from latency_models.layer_table import read_layers
-
+def _networks(name: str, resolution: int | None) -> dict[str, NetworkSpec | Sequence[Kernel]]:
+    """What is predicted, by name: several networks of a layer table, else one."""
+    if resolution is not None and resolution < 1:
+        raise UserError(f"--resolution {resolution} must be at least 1 pixel")
     if name.endswith(".csv"):
+        from latency_models.layer_table import read_layers
+
+        if resolution is not None:
+            raise UserError(f"--resolution {resolution} is for networks, not for a table of layers")
         return dict(read_layers(Path(name)))
-    return {name: tuple(network_kernels(find_network(name)))}
+    if name.endswith(".onnx"):
+        from latency_models.onnx_kernels import onnx_kernels
+
+        return {name: onnx_kernels(Path(name), resolution)}
+    if name.startswith(PREFIX):
+        return {name: _torchvision(name.removeprefix(PREFIX), resolution or DEFAULT_RESOLUTION)}
+    spec = find_network(name)
+    return {name: spec if resolution is None else spec.replace(image_size=resolution)}
 
 
-def _show(name: str, predicted: Latency, parts_ms: dict[str, float], key: str) -> None:
-    print(f"{name:<22} {predicted} on {key}")
+def _torchvision(name: str, resolution: int) -> Sequence[Kernel]:
+    from latency_models.onnx_kernels import onnx_kernels
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.onnx"
+        export_torchvision(name, path, resolution)
+        return onnx_kernels(path)
+
+
+def _show(predicted: Latency, parts_ms: dict[str, float]) -> None:
     for kind, ms in parts_ms.items():
         print(f"  {kind:<20} {ms:8.2f} ms  {ms / predicted.ms:6.1%}")
     _doubts(predicted)
+    if predicted.note:
+        print(f"  {'note':<20} {predicted.note}")
 
 
 def _doubts(predicted: Latency) -> None:

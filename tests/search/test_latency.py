@@ -11,7 +11,8 @@ import pytest
 
 from latency_models import DEVICES, predict
 from search.cli import main
-from search_space import ZOO
+from search.torchvision_models import export_torchvision
+from search_space import ZOO, macs
 
 Json = Callable[..., Any]
 LAYERS = (
@@ -60,6 +61,66 @@ def test_a_network_is_predicted_as_the_search_prices_it(
     shown = capsys.readouterr().out
     assert f"{expected} on jetson-nano/ncnn/1" in shown
     assert "not measured there" in shown
+
+
+def test_a_network_of_torchvision_and_its_file_are_predicted_alike(
+    search_json: Json, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = search_json("latency", "predict", "torchvision:squeezenet1_1", "--resolution", "64")
+    path = tmp_path / "network.onnx"
+    export_torchvision("squeezenet1_1", path, 64)
+    read = search_json("latency", "predict", str(path))
+    assert named.pop("network") == "torchvision:squeezenet1_1"
+    assert read.pop("network") == str(path)
+    assert named == read
+    assert named["unpriced"] == []
+    assert named["macs"] > 0
+    assert main(["latency", "predict", str(path)]) == 0
+    assert f"{named['macs']:,} MACs" in capsys.readouterr().out
+
+
+def test_the_resolution_of_a_network_may_be_chosen(search_json: Json) -> None:
+    large, small = (
+        search_json("latency", "predict", "condensenet-86", "--resolution", pixels)["macs"]
+        for pixels in ("64", "32")
+    )
+    assert small == macs(ZOO["condensenet-86"]) < large
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("torchvision:squeezenet1_2",), "did you mean squeezenet1_1 or squeezenet1_0?"),
+        (("condensenet-86", "--resolution", "0"), "--resolution 0 must be at least 1 pixel"),
+        (("layers.csv", "--resolution", "9"), "--resolution 9 is for networks"),
+        (("none.onnx",), "none.onnx: cannot be read as ONNX"),
+    ],
+)
+def test_networks_that_cannot_be_predicted_are_refused(
+    arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["latency", "predict", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+PAPER_ARM = ("--device", "paper-arm/paper/1")
+
+
+def test_the_papers_arm_is_told_to_be_what_it_is(
+    search_json: Json, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (listed,) = (d for d in search_json("latency", "devices") if d["key"] == PAPER_ARM[1])
+    assert set(listed["misfits"]) == {"resnet-18", "vgg-16"}
+    assert all(name in listed["note"] for name in listed["misfits"])
+    predicted = search_json("latency", "predict", "condensenet-c", *PAPER_ARM)
+    assert predicted["note"] == listed["note"]
+    for command in (["latency", "predict"], ["cost"]):
+        assert main([*command, "condensenet-c", *PAPER_ARM]) == 0
+        shown = capsys.readouterr().out
+        assert listed["note"] in shown
+        assert "90 %" not in shown
+    assert main(["latency", "devices"]) == 0
+    assert f"{PAPER_ARM[1]} does not hold for vgg-16" in capsys.readouterr().out
 
 
 def test_networks_of_a_layer_table_are_predicted_one_by_one(
