@@ -66,7 +66,8 @@ def paper_arm() -> Device:
         licence="MIT",
         note=f"In proportion to FLOPs as CondenseNet's authors count them, {ns:.3f} ns each, fitted"
         f" to {len(fitted)} rows of their table: {', '.join(fitted)}. It does not hold for {apart}."
-        " Processor, runtime and threads are not told; no kernel is priced.",
+        " The interval is that of the rows fitted. Processor, runtime and threads are not told, and"
+        " no kernel is priced.",
         weights={f"{PER_FLOP}{COUNTER}": ns},
         measured_kinds={},
         networks=tuple(fitted),

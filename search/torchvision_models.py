@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 from search_space.errors import UnknownName, UserError
+from search_space.optional import import_optional
 
 PREFIX = "torchvision:"
 DEFAULT_RESOLUTION = 224
@@ -26,6 +27,7 @@ def export_torchvision(name: str, path: Path, resolution: int = DEFAULT_RESOLUTI
         UnknownName: torchvision has no such network.
         UserError: the network cannot be written, for instance as it takes other images.
     """
+    import_optional("onnx", extra="export")
     import torch
     from torchvision import models
 

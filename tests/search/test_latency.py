@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from latency_models import DEVICES, predict
+from latency_models import DEVICES, device, predict
 from search.cli import main
 from search.torchvision_models import export_torchvision
 from search_space import ZOO, macs
@@ -121,6 +121,14 @@ def test_the_papers_arm_is_told_to_be_what_it_is(
         assert "90 %" not in shown
     assert main(["latency", "devices"]) == 0
     assert f"{PAPER_ARM[1]} does not hold for vgg-16" in capsys.readouterr().out
+
+
+def test_a_search_on_the_papers_arm_ends_with_the_note(
+    search_arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ("--trials", "1", "--out", str(tmp_path / "run"))
+    assert main([*search_arguments, *out, *PAPER_ARM]) == 0
+    assert f"Note: {device(PAPER_ARM[1]).note}" in capsys.readouterr().out
 
 
 def test_networks_of_a_layer_table_are_predicted_one_by_one(
