@@ -15,8 +15,9 @@ import numpy as np
 
 from latency_models.calls import Call, Role, executed
 from latency_models.kernels import Kernel, MoveKind, conv_kind
+from latency_models.onnx_graph import Dims, OnnxGraph, OnnxNode
 from latency_models.onnx_patterns import joined, runs
-from latency_models.onnx_reader import Dims, OnnxGraph, OnnxNode, read_onnx
+from latency_models.onnx_reader import read_onnx
 
 Made = tuple[Role, Kernel]
 Maker = Callable[[OnnxNode, OnnxGraph], Made]

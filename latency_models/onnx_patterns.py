@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from latency_models.onnx_reader import Array, OnnxGraph, OnnxNode
+from latency_models.onnx_graph import Array, OnnxGraph, OnnxNode
 
 Pattern = Callable[[OnnxNode, OnnxGraph], OnnxNode | None]
 

@@ -1,106 +1,31 @@
-"""An ONNX file as a list of operations on values of known shapes.
+"""Reads ONNX files.
 
 What depends on no image is a constant and no operation. Weights are never read, only their shapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from latency_models.onnx_graph import Array, Dims, OnnxGraph, OnnxNode
 from search_space.errors import UserError
 from search_space.optional import import_optional
-
-Array = NDArray[Any]
-Dims = tuple[int, ...]
 
 MOST_VALUES = 65_536
 """Constants of more elements are weights: indices and shapes have fewer."""
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class OnnxNode:
-    """One operation.
-
-    Attributes:
-        op: Its ONNX type, or a name of :mod:`latency_models.onnx_patterns`.
-        reads: The computed values that it reads.
-        arguments: All that it reads by position, constants too; empty where one is left out.
-        writes: Names of its values.
-        attributes: By name; what is not set is absent.
-    """
-
-    op: str
-    reads: tuple[str, ...]
-    arguments: tuple[str, ...] = ()
-    writes: tuple[str, ...]
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class OnnxGraph:
-    """Operations in the order of execution, for one image.
-
-    Attributes:
-        file: Where it was read.
-        nodes: The operations.
-        outputs: Values that the network returns.
-        shapes: Of values and constants.
-        constants: Values of constants; None of those that were not read.
-    """
-
-    file: str
-    nodes: tuple[OnnxNode, ...]
-    outputs: tuple[str, ...]
-    shapes: Mapping[str, Dims]
-    constants: Mapping[str, Array | None]
-
-    @cached_property
-    def makers(self) -> dict[str, OnnxNode]:
-        """The node that writes a value."""
-        return {name: node for node in self.nodes for name in node.writes}
-
-    @cached_property
-    def readers(self) -> dict[str, list[OnnxNode]]:
-        """The nodes that read a value, as often as they do."""
-        found: dict[str, list[OnnxNode]] = {}
-        for node in self.nodes:
-            for name in node.reads:
-                found.setdefault(name, []).append(node)
-        return found
-
-    def read_once(self, name: str) -> bool:
-        """Whether one operation alone reads a value."""
-        return name not in self.outputs and len(self.readers.get(name, ())) == 1
-
-    def shape(self, name: str) -> Dims:
-        """The shape of a value or constant. Raises UserError where it is not known."""
-        if name not in self.shapes:
-            by = self.makers[name].op if name in self.makers else "the network"
-            raise UserError(
-                f"{self.file}: the shape of {name!r}, which {by} writes or reads, is not known;"
-                " write the file with shapes that depend on no value and on ONNX's own operators"
-            )
-        return self.shapes[name]
-
-    def elements(self, name: str) -> int:
-        """Elements of a value or constant."""
-        return prod(self.shape(name))
-
-    def value(self, name: str) -> Array | None:
-        """A constant's value, where it was read."""
-        return self.constants.get(name)
-
-    def with_nodes(self, nodes: Iterable[OnnxNode]) -> OnnxGraph:
-        """The graph of other nodes on the same values."""
-        return replace(self, nodes=tuple(nodes))
+EVALUATED = (
+    *("Constant", "ConstantOfShape", "Identity", "Shape", "Cast", "Range", "Where", "Equal"),
+    *("Add", "Sub", "Mul", "Div", "Floor", "Ceil", "Mod", "Min", "Max", "ReduceProd"),
+    *("Concat", "Gather", "Slice", "Split", "Squeeze", "Unsqueeze", "Reshape", "Transpose"),
+    *("Expand", "Pad"),
+)
+"""What shapes and indices are computed with. Values that others write are not known."""
 
 
 def read_onnx(path: Path, resolution: int | None = None) -> OnnxGraph:
@@ -178,7 +103,9 @@ def _graph(model: Any, file: str, values: Mapping[str, Array]) -> OnnxGraph:
     constants: dict[str, Array | None] = {t.name: values.get(t.name) for t in tensors}
     types = {image.name: image.type for image in model.graph.input}
     types |= {t.name: helper.make_tensor_type_proto(t.data_type, list(t.dims)) for t in tensors}
-    versions = {opset.domain: opset.version for opset in model.opset_import}
+    versions = {_domain(opset): opset.version for opset in model.opset_import}
+    if "" not in versions:
+        raise UserError(f"{file} says no version of ONNX's operators; write it anew")
     shapes = {name: dims for name in types if (dims := _dims(types[name])) is not None}
     nodes = []
     for proto in model.graph.node:
@@ -192,7 +119,7 @@ def _graph(model: Any, file: str, values: Mapping[str, Array]) -> OnnxGraph:
             continue
         nodes.append(
             OnnxNode(
-                op=f"{proto.domain}.{proto.op_type}" if proto.domain else proto.op_type,
+                op=_name(proto),
                 reads=tuple(n for n in proto.input if n and n not in constants),
                 arguments=tuple(proto.input),
                 writes=tuple(n for n in proto.output if n),
@@ -203,6 +130,16 @@ def _graph(model: Any, file: str, values: Mapping[str, Array]) -> OnnxGraph:
     return OnnxGraph(
         file=file, nodes=tuple(nodes), outputs=outputs, shapes=shapes, constants=constants
     )
+
+
+def _domain(proto: Any) -> str:
+    """The domain of a node or a version; empty for ONNX's own operators."""
+    return "" if proto.domain == "ai.onnx" else proto.domain
+
+
+def _name(proto: Any) -> str:
+    """The type of a node, after its domain unless that is ONNX's own."""
+    return f"{_domain(proto)}.{proto.op_type}".removeprefix(".")
 
 
 def _dims(value: Any) -> Dims | None:
@@ -224,7 +161,7 @@ def _inferred(
 
     names = [name for name in proto.input if name]
     nested = any(a.HasField("g") for a in proto.attribute)
-    if proto.domain or nested or not types.keys() >= {*names}:
+    if _name(proto) != proto.op_type or nested or not types.keys() >= {*names}:
         return {}
     values = {name: constants.get(name) for name in names}
     return shape_inference.infer_node_outputs(
@@ -236,7 +173,7 @@ def _inferred(
 
 
 def _is_constant(proto: Any, constants: Mapping[str, Any], shapes: Mapping[str, Dims]) -> bool:
-    if proto.op_type == "Shape":
+    if _name(proto) == "Shape":
         return proto.input[0] in shapes
     return all(name in constants for name in proto.input if name) and not (
         proto.op_type.startswith("Random") or any(a.HasField("g") for a in proto.attribute)
@@ -246,7 +183,7 @@ def _is_constant(proto: Any, constants: Mapping[str, Any], shapes: Mapping[str, 
 def _computed(
     proto: Any, constants: Mapping[str, Array | None], shapes: Mapping[str, Dims]
 ) -> dict[str, Array | None]:
-    """What a constant operation writes; None where it works on weights or is not ONNX's own."""
+    """What a constant operation writes; None where it works on weights or is not evaluated."""
     from onnx.reference import ReferenceEvaluator
 
     names: Sequence[str] = [n for n in proto.input if n]
@@ -254,6 +191,6 @@ def _computed(
         feeds: dict[str, Any] = {names[0]: np.broadcast_to(0, shapes[names[0]])}
     else:
         feeds = {name: constants[name] for name in names}
-    if proto.domain or any(value is None for value in feeds.values()):
+    if _name(proto) not in EVALUATED or any(value is None for value in feeds.values()):
         return dict.fromkeys(proto.output)
     return dict(zip(proto.output, ReferenceEvaluator(proto).run(None, feeds), strict=True))

@@ -10,7 +10,8 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from latency_models.onnx_reader import OnnxGraph, read_onnx
+from latency_models.onnx_graph import OnnxGraph
+from latency_models.onnx_reader import read_onnx
 
 Write = Callable[..., Path]
 Read = Callable[..., OnnxGraph]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from latency_models.kernels import Kernel, network_kernels
+from latency_models.onnx_graph import OnnxGraph
 from latency_models.onnx_kernels import CALLS, graph_kernels, onnx_kernels
-from latency_models.onnx_reader import OnnxGraph
 from results.onnx_graph import write_onnx
 from search_space import ZOO, build
 from search_space.flatten import flatten

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from latency_models.onnx_graph import OnnxGraph
 from latency_models.onnx_patterns import joined, runs
-from latency_models.onnx_reader import OnnxGraph
 
 Read = Callable[..., OnnxGraph]
 SHUFFLE = (
