@@ -102,10 +102,15 @@ class Device:
         """The file that holds the device."""
         return f"{self.board}_{self.runtime}_{self.threads}.yaml"
 
-    def to_yaml(self) -> str:
-        """The form that :func:`load_device` reads; the same device gives the same bytes."""
+    @property
+    def is_shipped(self) -> bool:
+        """Whether its key alone names it."""
+        return self.key in DEVICES and device(self.key) is self
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, the inverse of :meth:`from_dict`."""
         data: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        data |= {
+        return data | {
             "weights": dict(self.weights),
             "measured_kinds": dict(self.measured_kinds),
             "networks": list(self.networks),
@@ -115,7 +120,16 @@ class Device:
         }
         if not self.misfits:
             del data["misfits"]
-        return yaml.safe_dump(data, sort_keys=False, width=98)
+        return data
+
+    @classmethod
+    def from_dict(cls, data: object) -> Device:
+        """The device of such values; raises UserError, which names value and rule."""
+        return _parse(data)
+
+    def to_yaml(self) -> str:
+        """The form that :func:`load_device` reads; the same device gives the same bytes."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, width=98)
 
 
 def load_device(path: Path) -> Device:
@@ -132,7 +146,9 @@ def load_device(path: Path) -> Device:
     try:
         return _parse(data)
     except UserError as error:
-        raise UserError(f"device file {path}: {error}; write it anew with the fit") from None
+        raise UserError(
+            f"device file {path}: {error}; write it anew with the fit or `search latency calibrate`"
+        ) from None
 
 
 def _parse(data: object) -> Device:
@@ -197,14 +213,27 @@ DEVICES: tuple[str, ...] = tuple(sorted(p.stem.replace("_", "/") for p in DATA.g
 """Keys of every device shipped, from the names of the files alone."""
 
 
-@cache
-def device(key: str) -> Device:
-    """The device of a key such as ``raspberry-pi-4/ncnn/1``, read when first asked for.
+def device(name: str) -> Device:
+    """The device of a key such as ``raspberry-pi-4/ncnn/1``, or of one's own device file.
+
+    Read when first asked for, a file again when it has changed.
+
+    Args:
+        name: One of ``DEVICES``, or the path of a ``.yaml`` file.
 
     Raises:
         UnknownName: no such device; the message lists the known ones.
-        UserError: its file is broken.
+        UserError: the file cannot be read or is broken.
     """
-    if key not in DEVICES:
-        raise UnknownName("device", key, DEVICES)
-    return load_device(DATA / f"{key.replace('/', '_')}.yaml")
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name).resolve()
+        return _read(path, path.stat().st_mtime_ns if path.is_file() else 0)
+    if name not in DEVICES:
+        raise UnknownName("device", name, DEVICES)
+    return _read(DATA / f"{name.replace('/', '_')}.yaml", 0)
+
+
+@cache
+def _read(path: Path, written_ns: int) -> Device:
+    """One object for each state of a file: prices are remembered by device."""
+    return load_device(path)

@@ -195,7 +195,7 @@ def predict(spec: NetworkSpec, device_key: str = DEFAULT_DEVICE) -> Latency:
 
     Args:
         spec: The network.
-        device_key: One of ``DEVICES``: ``board/runtime/threads``.
+        device_key: One of ``DEVICES``, ``board/runtime/threads``, or a device file ``.yaml``.
 
     Raises:
         UnknownName: no such device; the message lists the known ones.

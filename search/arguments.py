@@ -73,7 +73,7 @@ def limits(args: argparse.Namespace) -> Limits:
     from latency_models import device
     from search.limits import Limits
 
-    device(args.device)
+    on = device(args.device)
     if args.latency is None and args.latency_bound != "point":
         raise UserError(f"--latency-bound {args.latency_bound} needs --latency, such as 25ms")
     return Limits(
@@ -81,7 +81,7 @@ def limits(args: argparse.Namespace) -> Limits:
         latency_ms=None
         if args.latency is None
         else 1e3 * parse_seconds(args.latency, "--latency", "ms"),
-        device=args.device,
+        device=on,
         latency_bound=args.latency_bound,
     )
 

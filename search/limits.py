@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
-from latency_models import DEFAULT_DEVICE, predict
+from latency_models import DEFAULT_DEVICE, Device, device, predict_on
 from results.trial import Estimate
 from search_space import (
     InfeasibleBudget,
@@ -35,7 +36,7 @@ class Limits:
 
     macs: int | None = None
     latency_ms: float | None = None
-    device: str = DEFAULT_DEVICE
+    device: Device = field(default_factory=lambda: device(DEFAULT_DEVICE))
     latency_bound: LatencyBound = "point"
 
     def __post_init__(self) -> None:
@@ -49,13 +50,30 @@ class Limits:
         """The field of the predicted latency that is limited."""
         return _LIMITED[self.latency_bound]
 
+    def to_settings(self) -> dict[str, Any]:
+        """JSON values, the inverse of :meth:`from_settings`.
+
+        A shipped device is its key, another one all that is known of it: its file may be gone or
+        changed when the search goes on.
+        """
+        on = self.device
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**values, "device": on.key if on.is_shipped else on.to_dict()}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Limits:
+        """The limits of such values; raises UserError where the device is none."""
+        named = settings["device"]
+        on = device(named) if isinstance(named, str) else Device.from_dict(named)
+        return cls(**{**settings, "device": on})
+
     def ratios(self, spec: NetworkSpec) -> dict[str, float]:
         """Cost over limit by the name of the limit; at most 1 inside."""
         found = {}
         if self.macs is not None:
             found["macs"] = macs(spec) / self.macs
         if self.latency_ms is not None:
-            predicted = predict(spec, self.device)
+            predicted = predict_on(spec, self.device)
             limited_ms: float = getattr(predicted, self._limited)
             found[f"latency_{self._limited}"] = limited_ms / self.latency_ms
         return found
@@ -76,7 +94,7 @@ class Limits:
     def estimate(self, spec: NetworkSpec) -> Estimate:
         """Everything that is known of a network before it is trained."""
         price = cost(spec)
-        latency = predict(spec, self.device)
+        latency = predict_on(spec, self.device)
         return Estimate(
             macs=price.macs,
             params=price.params,
@@ -98,7 +116,7 @@ class Limits:
             raise InfeasibleBudget(
                 f"no network of {space.name} was found within {self}: the cheapest,"
                 f" {spec}, has {format_count(macs(spec))} MACs and takes"
-                f" {predict(spec, self.device)} on {self.device}; raise the limit, or choose"
+                f" {predict_on(spec, self.device)} on {self.device.key}; raise the limit, or choose"
                 " another --space"
             )
         return choices
@@ -109,5 +127,5 @@ class Limits:
             parts.append(f"{format_count(self.macs)} MACs")
         if self.latency_ms is not None:
             what = " for the upper end of the interval" if self.latency_bound == "high" else ""
-            parts.append(f"{self.latency_ms:g} ms on {self.device}{what}")
+            parts.append(f"{self.latency_ms:g} ms on {self.device.key}{what}")
         return " and ".join(parts) or "no limit"

@@ -61,6 +61,7 @@ class RunConfig:
             "version": SETTINGS_VERSION,
             **asdict(self),
             "space": self.space.to_dict(),
+            "limits": self.limits.to_settings(),
             "recipe": self.recipe.to_dict(),
         }
 
@@ -75,7 +76,7 @@ class RunConfig:
                 " continue it with the release that made it"
             )
         values["space"] = SearchSpace.from_dict(values["space"])
-        values["limits"] = Limits(**values["limits"])
+        values["limits"] = Limits.from_settings(values["limits"])
         values["recipe"] = Recipe.from_dict(values["recipe"])
         return cls(**values)
 

@@ -48,7 +48,7 @@ def summary(
     table = Table(title="Pareto front: proxy accuracy against predicted latency")
     full = any(trial.retrained for trial in front)
     columns = ["network", "accuracy", *["retrained"] * full, "MACs", "params"]
-    for name in (*columns, f"ms on {config.limits.device}"):
+    for name in (*columns, f"ms on {config.limits.device.key}"):
         table.add_column(name, justify="left" if name == "network" else "right")
     for trial in reversed(front):
         assert trial.score is not None

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import pytest
 
-from latency_models import predict
+from latency_models import device, predict
 from search.limits import Limits
 from search_space import SPACES, ZOO, InfeasibleBudget, UserError, cost, macs
 
@@ -24,7 +27,7 @@ def test_no_limit_admits_everything() -> None:
 
 
 def test_estimate_is_that_of_the_target() -> None:
-    estimate = Limits(device="pixel-4/tflite/1").estimate(NET)
+    estimate = Limits(device=device("pixel-4/tflite/1")).estimate(NET)
     assert estimate.macs == cost(NET).macs
     assert estimate.latency_ms == predict(NET, "pixel-4/tflite/1").ms
 
@@ -54,3 +57,14 @@ def test_the_upper_end_of_the_interval_can_be_what_is_limited() -> None:
     assert limits.ratios(NET) == {"latency_high_ms": predicted.high_ms / 50.0}
     assert limits.constraints(limits.estimate(NET)) == {"latency_high_ms": predicted.high_ms - 50.0}
     assert str(limits) == "50 ms on raspberry-pi-4/ncnn/1 for the upper end of the interval"
+
+
+def test_settings_name_a_shipped_device_and_hold_another() -> None:
+    limits = Limits(macs=100, device=device("pixel-4/tflite/1"), latency_bound="high")
+    assert limits.to_settings()["device"] == "pixel-4/tflite/1"
+    assert Limits.from_settings(limits.to_settings()) == limits
+    faster = {name: ns / 2 for name, ns in limits.device.weights.items()}
+    own = dataclasses.replace(limits, device=dataclasses.replace(limits.device, weights=faster))
+    found = Limits.from_settings(json.loads(json.dumps(own.to_settings())))
+    assert found.device.to_dict() == own.device.to_dict()
+    assert found.estimate(NET) == own.estimate(NET)
