@@ -110,7 +110,7 @@ class Device:
     def to_dict(self) -> dict[str, Any]:
         """JSON values, the inverse of :meth:`from_dict`."""
         data: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return data | {
+        data |= {
             "weights": dict(self.weights),
             "measured_kinds": dict(self.measured_kinds),
             "networks": list(self.networks),

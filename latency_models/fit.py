@@ -125,7 +125,8 @@ PHONE_COLUMN = "pixel4.1large.float_ms"
 PHONE_SOURCE = "qed-usc/mobile-ml-benchmark @ c864a331"
 
 
-def _is_run(row: Mapping[str, str], board: Board, threads: int) -> bool:
+def is_run(row: Mapping[str, str], board: Board, threads: int) -> bool:
+    """Whether a row of ncnn's table is of a board and a number of threads, in float."""
     return (
         f"{row['device']},".startswith(board.device)
         and row["core"] == board.core
@@ -140,7 +141,9 @@ def _is_run(row: Mapping[str, str], board: Board, threads: int) -> bool:
 # --- Fitting ----------------------------------------------------------------------------------
 
 
-def solve(amounts: Matrix, measured_ms: Matrix, prior: Matrix) -> Matrix:
+def solve(
+    amounts: Matrix, measured_ms: Matrix, prior: Matrix, strength: float = PRIOR_STRENGTH
+) -> Matrix:
     """Non-negative prices that minimise the squared relative error, drawn towards a prior.
 
     The prior gives the ratios between prices; its scale is fitted. A price that no network
@@ -150,6 +153,7 @@ def solve(amounts: Matrix, measured_ms: Matrix, prior: Matrix) -> Matrix:
         amounts: What each network is charged for, shape ``(networks, prices)``.
         measured_ms: Shape ``(networks,)``.
         prior: Relative prices, all positive, shape ``(prices,)``.
+        strength: Weight of the prior.
 
     Returns:
         Milliseconds per unit, shape ``(prices,)``.
@@ -157,9 +161,9 @@ def solve(amounts: Matrix, measured_ms: Matrix, prior: Matrix) -> Matrix:
     relative = amounts * prior / measured_ms[:, None]
     by_prior = relative.sum(axis=1)
     scale = by_prior.sum() / (by_prior @ by_prior)
-    strength = math.sqrt(PRIOR_STRENGTH)
-    rows = np.vstack([relative * scale, strength * np.eye(len(prior))])
-    target = np.concatenate([np.ones(len(measured_ms)), np.full(len(prior), strength)])
+    pull = math.sqrt(strength)
+    rows = np.vstack([relative * scale, pull * np.eye(len(prior))])
+    target = np.concatenate([np.ones(len(measured_ms)), np.full(len(prior), pull)])
     return np.asarray(nnls(rows, target)[0] * scale * prior)
 
 
@@ -174,7 +178,7 @@ def leave_one_out(amounts: Matrix, measured_ms: Matrix, prior: Matrix) -> Matrix
 
 
 def fit_error(ratios: Matrix) -> FitError:
-    """What the predicted over the measured times of networks left out sum up to."""
+    """What predicted over measured of networks left out sums up to, shape ``(networks,)``."""
     error = np.abs(ratios - 1)
     residuals = np.sort(np.abs(np.log(ratios)))
     # The rank that holds for a network not among them (split conformal prediction).
@@ -277,7 +281,7 @@ def fit_ncnn(directory: Path) -> list[Device]:
     found = []
     for board in BOARDS:
         for threads in board.threads:
-            rows = [row for row in table if _is_run(row, board, threads)]
+            rows = [row for row in table if is_run(row, board, threads)]
             runs = {row["run_id"] for row in rows}
             if len(runs) != 1:
                 raise UserError(

@@ -144,15 +144,22 @@ def read_layers(path: Path) -> dict[str, list[Kernel]]:
     return dict(networks)
 
 
-def times_of(rows: Iterable[Mapping[str, str]], column: str) -> dict[str, float]:
+def times_of(
+    rows: Iterable[Mapping[str, str]], column: str, *, named: str = "model"
+) -> dict[str, float]:
     """The milliseconds in a column by network; empty cells were not measured.
+
+    Args:
+        rows: Of a table.
+        column: That of the milliseconds.
+        named: That of the networks' names.
 
     Raises:
         UserError: a cell is no time above 0, or a network has two.
     """
     found: dict[str, float] = {}
     for row in rows:
-        name, cell = row["model"], row[column]
+        name, cell = row[named], row[column]
         if not cell:
             continue
         try:
