@@ -64,7 +64,7 @@ def export(
     """
     check_formats(formats, options or ExportOptions())
     must_be_empty(out)
-    with _staged(out) as folder:
+    with staged(out) as folder:
         verification = _write(
             network, folder, formats, weights=weights, trained=trained, options=options
         )
@@ -88,7 +88,7 @@ def export_into(
         UserError: see :func:`export`.
     """
     check_formats(formats, options or ExportOptions())
-    with _staged(out) as folder:
+    with staged(out) as folder:
         verification = _write(
             network, folder, formats, weights=weights, trained=trained, options=options
         )
@@ -107,7 +107,7 @@ def check_formats(formats: Sequence[str], options: ExportOptions) -> None:
 
 
 @contextmanager
-def _staged(out: Path) -> Iterator[Path]:
+def staged(out: Path) -> Iterator[Path]:
     """A folder beside another one, gone at the end."""
     out = out.resolve()
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")

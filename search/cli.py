@@ -15,6 +15,7 @@ from typing import Any
 
 from search import (
     arguments,
+    bench_kit,
     commands,
     exporting,
     importing,
@@ -184,6 +185,8 @@ def _parser() -> argparse.ArgumentParser:
     add_json(command("devices", latency.devices, under))
     latency.add_predict(command("predict", latency.predict, under))
     latency.add_evaluate(command("evaluate", latency.evaluate, under))
+    latency.add_calibrate(command("calibrate", latency.calibrate, under))
+    bench_kit.add_arguments(command("bench-kit", bench_kit.bench_kit, under))
 
     group = subparsers.add_parser("space", help="Questions about a search space.")
     p = command(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,12 @@ from search.torchvision_models import DEFAULT_RESOLUTION, PREFIX, export_torchvi
 from search_space.errors import UserError
 
 if TYPE_CHECKING:
-    from latency_models import Latency
+    from latency_models import Device, Latency
+    from latency_models.evaluate import Judged
     from latency_models.kernels import Kernel
     from search_space import NetworkSpec
 
-_KEY = "BOARD/RUNTIME/THREADS"
+_DEVICE = "BOARD/RUNTIME/THREADS|FILE"
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +29,9 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         default=DEFAULT_DEVICE,
-        metavar=_KEY,
-        help="where latency is predicted (default %(default)s)",
+        metavar=_DEVICE,
+        help="where latency is predicted: one of `search latency devices`, or a .yaml file of"
+        " `search latency calibrate` (default %(default)s)",
     )
 
 
@@ -155,11 +158,101 @@ def _show(predicted: Latency, parts_ms: dict[str, float]) -> None:
         print(f"  {'note':<20} {predicted.note}")
 
 
+def _show_judged(judged: Iterable[Judged]) -> None:
+    for j in sorted(judged, key=lambda j: j.error):
+        print(f"{j.network:<28} {j.measured_ms:9.2f} ms measured, {j.predicted}  {j.error:+7.1%}")
+        _doubts(j.predicted)
+
+
 def _doubts(predicted: Latency) -> None:
     for text in predicted.extrapolated:
         print(f"  {'not measured there':<20} {text}")
     for text in predicted.unpriced:
         print(f"  {'not priced':<20} {text}")
+
+
+# --- calibrate ---------------------------------------------------------------------------------
+
+
+def add_calibrate(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``search latency calibrate``."""
+    parser.add_argument(
+        "--measured",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="times of a few networks, .csv: a column `network`, whatever names one to"
+        " `search latency predict`, and `ms`; bench.py of `search latency bench-kit` writes one",
+    )
+    parser.add_argument(
+        "--base",
+        default=DEFAULT_DEVICE,
+        metavar=_DEVICE,
+        help="the device most like the board (default %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .yaml file")
+    parser.add_argument(
+        "--board", metavar="NAME", help="what it is called (default: the name of the file)"
+    )
+    parser.add_argument(
+        "--layers", type=Path, metavar="FILE", help="layers of networks in --measured, .csv"
+    )
+    parser.add_argument("--runtime", help="the rows to read, where there are several runtimes")
+    parser.add_argument("--threads", type=int, help="the rows to read, where numbers differ")
+    add_json(parser)
+
+
+def calibrate(args: argparse.Namespace) -> int:
+    """Fits a device to a few times that were measured on one's own board."""
+    from latency_models import device
+    from latency_models.calibrate import calibrated
+    from latency_models.evaluate import judge
+    from latency_models.measured import read_measured
+
+    if args.out.suffix not in (".yaml", ".yml"):
+        raise UserError(f"--out {args.out} must end in .yaml, as --device expects it")
+    base = device(args.base)
+    measured = read_measured(args.measured, base, runtime=args.runtime, threads=args.threads)
+    networks = _measured_networks(measured.ms, args.layers)
+    on = calibrated(
+        base,
+        networks,
+        measured.ms,
+        board=args.out.stem if args.board is None else args.board,
+        runtime=measured.runtime,
+        threads=measured.threads,
+        core=measured.core,
+    )
+    _write(args.out, on)
+    if args.json:
+        print_json({"out": str(args.out), "device": on.key, **on.to_dict()})
+        return 0
+    _show_judged(judge(networks, measured.ms, on))
+    print(
+        f"{on.note}\nErrors of networks not among them: mean {on.error.mean:.1%}, median"
+        f" {on.error.median:.1%}; nine in ten within a factor of"
+        f" {math.exp(on.error.log_residual_90):.2f}\nWritten: {args.out}, {on.key}; use it with"
+        f" --device {args.out}"
+    )
+    return 0
+
+
+def _measured_networks(names: Iterable[str], layers: Path | None) -> dict[str, Sequence[Kernel]]:
+    """The kernels of each network, out of the table of layers if it is there."""
+    from latency_models.layer_table import read_layers
+
+    found: dict[str, Sequence[Kernel]] = dict(read_layers(layers)) if layers else {}
+    for name in names:
+        if name not in found:
+            found |= _networks(name)
+    return found
+
+
+def _write(path: Path, on: Device) -> None:
+    try:
+        path.write_text(on.to_yaml(), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out {path} cannot be written: {error}") from None
 
 
 # --- evaluate ----------------------------------------------------------------------------------
@@ -203,9 +296,7 @@ def evaluate(args: argparse.Namespace) -> int:
         rest = {"without_layers": left_out, "predictions": networks}
         print_json({"device": on.key, **asdict(found), **rest})
         return 0
-    for j in sorted(judged, key=lambda j: j.error):
-        print(f"{j.network:<28} {j.measured_ms:9.2f} ms measured, {j.predicted}  {j.error:+7.1%}")
-        _doubts(j.predicted)
+    _show_judged(judged)
     if left_out:
         print(f"Left out, for {args.layers} has no layers of them: {', '.join(left_out)}")
     ranks = "" if found.spearman is None else f", Spearman {found.spearman:.3f}"

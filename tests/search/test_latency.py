@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from latency_models import DEVICES, device, predict
+from results.folder import RunFolder
 from search.cli import main
 from search.torchvision_models import export_torchvision
 from search_space import ZOO, macs
@@ -230,3 +231,99 @@ def test_a_table_from_a_spreadsheet_is_read_and_an_empty_one_is_not(
     layers.write_text(LAYERS.splitlines()[0] + "\n")
     assert main(["latency", "predict", str(layers)]) == 2
     assert "holds no layer" in capsys.readouterr().err
+
+
+# --- calibrate ------------------------------------------------------------------------------------
+
+
+def times_of(**ms: float) -> str:
+    return "".join(["network,ms\n", *(f"{name},{time}\n" for name, time in ms.items())])
+
+
+@pytest.fixture
+def own_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A board that takes three times what the default device takes."""
+    table, out = tmp_path / "times.csv", tmp_path / "my-board.yaml"
+    ms = 3 * predict(ZOO["condensenetv2-a"]).ms
+    table.write_text(times_of(**{"condensenetv2-a": ms}), encoding="utf-8")
+    assert main(["latency", "calibrate", "--measured", str(table), "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "Calibrated from raspberry-pi-4/ncnn/1, its prices times 3, with 1 network:" in shown
+    assert f"Written: {out}, my-board/ncnn/1; use it with --device {out}" in shown
+    return out
+
+
+def test_a_board_of_ones_own_is_a_device_everywhere(own_device: Path, search_json: Json) -> None:
+    expected = 3 * predict(ZOO["resnet-50"]).ms
+    at = ("--device", str(own_device))
+    predicted = search_json("latency", "predict", "resnet-50", *at)
+    assert predicted["device"] == "my-board/ncnn/1"
+    assert predicted["ms"] == pytest.approx(expected, rel=1e-5)
+    own_ms = predict(ZOO["resnet-50"], str(own_device)).ms
+    assert own_ms == pytest.approx(expected, rel=1e-5)
+    assert search_json("cost", "resnet-50", *at)["latency"]["ms"] == own_ms
+    rows = search_json("models", *at)
+    assert [r["latency_ms"] for r in rows if r["name"] == "resnet-50"] == [own_ms]
+    profile = search_json("space", "profile", "--samples", "5", "--latency", "90ms", *at)
+    assert "90 ms on my-board/ncnn/1" in profile["limits"]
+
+
+def test_networks_of_a_layer_table_calibrate_too(
+    layers: Path, tmp_path: Path, search_json: Json
+) -> None:
+    predicted = {
+        row["network"]: row["ms"] for row in search_json("latency", "predict", str(layers))
+    }
+    table, out = tmp_path / "times.csv", tmp_path / "mine.yaml"
+    table.write_text(times_of(**{n: ms / 2 for n, ms in predicted.items()}), encoding="utf-8")
+    arguments = ("--measured", str(table), "--layers", str(layers), "--out", str(out))
+    found = search_json("latency", "calibrate", *arguments, "--board", "bench-top")
+    assert (found["out"], found["device"]) == (str(out), "bench-top/ncnn/1")
+    again = search_json("latency", "predict", str(layers), "--device", str(out))
+    for row in again:
+        assert row["ms"] == pytest.approx(predicted[row["network"]] / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "sentence"),
+    [
+        ("network,ms\n", (), "holds no time"),
+        (times_of(condensenet=1.0), (), "unknown network 'condensenet'"),
+        (times_of(**{"condensenet-86": 0}), (), "must be milliseconds above 0"),
+        ("network,ms\ncondensenet-86,1\ncondensenet-86,2\n", (), "has two rows with `ms`"),
+        (times_of(**{"condensenet-86": 9}), ("--base", "toaster"), "unknown device 'toaster'"),
+        (times_of(**{"condensenet-86": 9}), ("--board", "a/b"), "must be one word"),
+        (times_of(**{"condensenet-86": 9}), ("--out", "mine.txt"), "must end in .yaml"),
+        (times_of(**{"condensenet-86": 9}), ("--out", "none/mine.yaml"), "cannot be written"),
+    ],
+)
+def test_calibrations_that_are_none_are_refused(
+    text: str,
+    more: tuple[str, ...],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("times.csv").write_text(text, encoding="utf-8")
+    arguments = ["latency", "calibrate", "--measured", "times.csv", "--out", "mine.yaml", *more]
+    assert main(arguments) == 2
+    assert sentence in capsys.readouterr().err
+    assert not Path("mine.yaml").exists()
+
+
+def test_a_search_goes_on_without_the_file_of_its_device(
+    own_device: Path, search_arguments: list[str], tmp_path: Path, search_json: Json
+) -> None:
+    out = tmp_path / "run"
+    begun = search_json(
+        *search_arguments, "--device", str(own_device), "--trials", "1", "--out", str(out)
+    )
+    own_device.unlink()
+    found = search_json("resume", str(out), "--trials", "2")
+    assert found["complete"] == 2
+    assert begun["best"]["latency_ms"] > 0
+    for trial in RunFolder.open(out).study().trials():
+        usual = predict(trial.proposal.spec).ms
+        assert trial.estimate.latency_ms == pytest.approx(3 * usual, rel=1e-5)
