@@ -125,13 +125,14 @@ def predict_network(network: Described, on: Device) -> Latency:
     return predict_on(network, on)
 
 
+def described_kernels(network: Described) -> Sequence[Kernel]:
+    """The kernels of a network that is described as a whole or by them."""
+    return network if isinstance(network, Sequence) else tuple(network_kernels(network))
+
+
 def network_macs(network: Described) -> int:
     """Its multiply-adds."""
-    return sum(kernel.macs for kernel in _kernels(network))
-
-
-def _kernels(network: Described) -> Iterable[Kernel]:
-    return network if isinstance(network, Sequence) else network_kernels(network)
+    return sum(kernel.macs for kernel in described_kernels(network))
 
 
 def _flops_price(flops: int, on: Device, unpriced: frozenset[str] = frozenset()) -> _Price:
@@ -144,7 +145,7 @@ def breakdown_ms(network: Described, on: Device) -> dict[str, float]:
     What a device's counter adds to the multiply-adds of a network is called ``not_macs``.
     """
     by_kind: dict[str, float] = defaultdict(float)
-    for kernel in _kernels(network):
+    for kernel in described_kernels(network):
         if ms := kernel_ms(kernel, on):
             by_kind[kernel.kind] += ms
     if on.counter is not None and not isinstance(network, Sequence):

@@ -240,11 +240,13 @@ def calibrate(args: argparse.Namespace) -> int:
 def _measured_networks(names: Iterable[str], layers: Path | None) -> dict[str, Sequence[Kernel]]:
     """The kernels of each network, out of the table of layers if it is there."""
     from latency_models.layer_table import read_layers
+    from latency_models.predict import described_kernels
 
     found: dict[str, Sequence[Kernel]] = dict(read_layers(layers)) if layers else {}
     for name in names:
         if name not in found:
-            found |= _networks(name)
+            read = _networks(name, None)
+            found |= {name: described_kernels(network) for name, network in read.items()}
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from latency_models import Latency, device
+from latency_models import Latency
 from results.tables import most_accurate, pareto_front
 from results.trial import Estimate, Trial
 from search_space import Cost, NetworkSpec, format_count
@@ -75,7 +75,7 @@ def summary(
     lines += [
         f"Trained in full:   {folder.path / t.retrained.folder}" for t in trials if t.retrained
     ]
-    if caution := device(config.limits.device).caution:
+    if caution := config.limits.device.caution:
         lines.append(f"Note: {caution}")
     lines += ["Next:", *(f"  {command}" for command in next_commands(folder, config, bool(front)))]
     console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)

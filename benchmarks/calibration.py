@@ -1,0 +1,104 @@
+"""How well a board is predicted from a few networks measured there and another board's prices.
+
+::
+
+    python -m benchmarks.calibration --measurements DIR [--out benchmarks/results/calibration.json]
+
+``DIR`` holds ncnn's published benchmark, as for ``python -m latency_models.fit``. For each pair of
+boards and some random halves of the networks: the prices of the one are fitted to a half,
+calibrated with the first few of that half as measured on the other, and judged there by the rest,
+which no fit has seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from latency_models import Device
+from latency_models.calibrate import PRIOR_STRENGTH, calibrated
+from latency_models.evaluate import Judged, evaluation, judge
+from latency_models.fit import BOARDS, Networks, fit, is_run
+from latency_models.layer_table import read_layers, read_rows, times_of
+
+FITTED = 11
+"""Networks of a half; the others judge."""
+CALIBRATING = (1, 2, 3, 4, 5, 8, 10)
+Times = dict[str, dict[str, float]]
+
+
+def halves(times: Times, splits: int) -> Iterator[tuple[str, str, list[str], list[str]]]:
+    """Base, board, networks to fit and networks to judge by."""
+    rng = np.random.default_rng(0)
+    for base in times:
+        for board in times:
+            common = sorted(times[base].keys() & times[board].keys())
+            for _ in range(splits if base != board else 0):
+                mixed = [str(name) for name in rng.permutation(common)]
+                yield base, board, mixed[:FITTED], mixed[FITTED:]
+
+
+def fitted(networks: Networks, measured_ms: dict[str, float], board: str) -> Device:
+    """A board's prices."""
+    about = dict.fromkeys(("precision", "core", "source", "licence", "note"), "")
+    return fit(networks, measured_ms, board=board, runtime="ncnn", threads=1, **about)
+
+
+def measure(
+    networks: Networks, times: Times, splits: int, strength: float
+) -> dict[int, dict[str, float]]:
+    """The errors by the number of networks that calibrate."""
+    judged: dict[int, list[Judged]] = {n: [] for n in CALIBRATING}
+    told: dict[int, list[float]] = {n: [] for n in CALIBRATING}
+    for base, board, known, rest in halves(times, splits):
+        on = fitted(networks, {name: times[base][name] for name in known}, base)
+        for n in CALIBRATING:
+            few_ms = {name: times[board][name] for name in known[:n]}
+            own = calibrated(on, networks, few_ms, board="own", strength=strength)
+            judged[n] += judge(networks, {name: times[board][name] for name in rest}, own)
+            told[n].append(own.error.mean)
+    return {
+        n: {
+            "mean": (found := evaluation(judged[n])).mean,
+            "median": found.median,
+            "mean_told": float(np.mean(told[n])),
+            "covered": found.covered,
+        }
+        for n in CALIBRATING
+    }
+
+
+def main() -> None:
+    """The command; prints one row per number of networks."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--measurements", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--splits", type=int, default=10, help="halves for each pair of boards")
+    parser.add_argument(
+        "--strength", type=float, default=PRIOR_STRENGTH, help="of the base (default %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, help="write the table to this file, .json")
+    options = parser.parse_args()
+    networks = read_layers(options.measurements / "ncnn_layers.csv")
+    rows = read_rows(options.measurements / "ncnn_ms.csv", ("model", "min_ms"))
+    times = {
+        board.name: times_of(
+            [r for r in rows if is_run(r, board, 1) and r["model"] in networks], "min_ms"
+        )
+        for board in BOARDS
+    }
+    table = measure(networks, times, options.splits, options.strength)
+    print(f"{'networks':>9}{'mean':>8}{'median':>8}{'told':>8}{'inside':>8}")
+    for n, e in table.items():
+        print(
+            f"{n:>9}{e['mean']:>8.1%}{e['median']:>8.1%}{e['mean_told']:>8.1%}{e['covered']:>8.0%}"
+        )
+    if options.out:
+        options.out.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
