@@ -35,7 +35,8 @@ MoveKind = Literal[
 ]
 
 ELEMENTWISE = ("norm", "relu", "hard_swish", "sigmoid", "swish")
-"""Functions of elementwise kernels; a norm may have an activation after it."""
+"""Functions of elementwise kernels; a norm may have an activation after it. Kernels of kind
+``other`` have some more: see ``EXPONENTIAL``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,8 @@ class Kernel:
         groups: Of a convolution or a shuffle.
         parts: Pieces that channels are moved in: inputs of a concat, outputs of a split, runs of
             neighbouring channels of a gather or an index-add at the worst.
-        function: What an elementwise kernel computes: a name of ``ELEMENTWISE``.
+        function: What an elementwise kernel computes: a name of ``ELEMENTWISE`` or
+            ``EXPONENTIAL``.
     """
 
     kind: ComputeKind | MoveKind
@@ -73,20 +75,47 @@ class Kernel:
     function: str = ""
 
 
+EXPONENTIAL = ("sigmoid", "swish", "softmax", "lrn")
+"""Functions that take an exponential or a power of every element."""
+
+
 def features(kernel: Kernel) -> tuple[tuple[str, int], ...]:
     """What a kernel is charged for: pairs of a weight's name and an amount.
 
-    ``ns_per_mac.<kind>`` times multiply-adds for kernels that multiply, ``ns_per_element.*`` times
-    the elements read and written, ``ns_per_kernel.call`` once.
+    ``ns_per_kernel.call`` once, and
+
+    * where it multiplies: ``ns_per_mac.<kind>`` times multiply-adds (depth-wise ones of more than
+      3x3 apart, for which runtimes have no routine of their own), ``ns_per_element.computed`` times
+      the elements read and written, ``ns_per_weight.read``, and for windows of many channels
+      ``ns_per_element.patches``, each input as often as windows hold it;
+    * where it pools: ``ns_per_element.pooled`` times the elements of all windows, those that
+      overlap in every position apart (``pooled_densely``: vector loads that skip do not apply), or
+      ``ns_per_element.averaged`` times those of the map;
+    * otherwise ``ns_per_element.exponential`` times the elements of an exponential function, or
+      ``ns_per_element.moved`` times the elements read and written.
     """
+    call = ("ns_per_kernel.call", 1)
     elements = kernel.in_elements + kernel.out_elements
-    if not kernel.macs:
-        return (("ns_per_element.moved", elements), ("ns_per_kernel.call", 1))
-    return (
-        (f"ns_per_mac.{kernel.kind}", kernel.macs),
-        ("ns_per_element.computed", elements),
-        ("ns_per_kernel.call", 1),
-    )
+    if kernel.macs:
+        large = kernel.kind == "depthwise" and kernel.kernel > 3
+        charges = (
+            (f"ns_per_mac.{kernel.kind}{'_large' if large else ''}", kernel.macs),
+            ("ns_per_element.computed", elements),
+            ("ns_per_weight.read", kernel.weights),
+            call,
+        )
+        if kernel.kind not in ("conv", "grouped_conv"):
+            return charges
+        patches = kernel.macs * kernel.groups // kernel.out_channels
+        return (*charges, ("ns_per_element.patches", patches))
+    if kernel.kind == "pool":
+        name = "pooled" if kernel.stride > 1 else "pooled_densely"
+        return ((f"ns_per_element.{name}", kernel.kernel**2 * kernel.out_elements), call)
+    if kernel.kind == "global_pool":
+        return (("ns_per_element.averaged", kernel.in_elements), call)
+    if kernel.function in EXPONENTIAL:
+        return (("ns_per_element.exponential", kernel.in_elements), call)
+    return (("ns_per_element.moved", elements), call)
 
 
 def conv_kind(*, inputs: int, outputs: int, kernel: int, groups: int, out_size: int) -> ComputeKind:
