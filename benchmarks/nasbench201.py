@@ -23,27 +23,59 @@ Edge = tuple[int, int, str]
 
 
 def edges(arch: str) -> list[Edge]:
-    """The edges of a cell that its output depends on; none where it does not depend on the input.
+    """The edges of a cell that are executed; none where its output does not depend on its input.
 
     ``arch`` is as ``|nor_conv_3x3~0|+|none~0|skip_connect~1|+|...|``: node by node, operation and
-    node that it reads. An operation fed by zeros is executed all the same; one whose result nobody
-    reads is not.
+    node that it reads. What the output does not depend on is not executed, with one exception.
+    ``none`` multiplies by zero, and a converter merges a product with a constant into the weights
+    of the convolution before it: a node that is one convolution, and read by nothing but ``none``
+    into nodes that are executed, is executed with weights of zero. The operations of zeros that
+    remain are executed too, except that nothing is passed on of a node without any.
 
     Raises:
         ValueError: there is an operation of another name.
     """
+    written = _parse(arch)
+    computed = [edge for edge in written if edge[2] != "none"]
+    for node in (1, 2):
+        if not any(to == node for _, to, _ in computed):
+            computed = [e for e in computed if e[::2] != (node, "skip_connect")]
+    wanted = _needed(computed, {3})
+    if 0 not in wanted:
+        return []
+    merged = {n for n in (1, 2) if n not in wanted and _becomes_zero(n, written, computed, wanted)}
+    wanted = _needed(computed, wanted | merged)
+    return [edge for edge in computed if edge[1] in wanted]
+
+
+def _parse(arch: str) -> list[Edge]:
     found: list[Edge] = []
     for node, text in enumerate(arch.split("+"), start=1):
         for operation, read in re.findall(r"\|?([^|~]+)~(\d)", text):
             if operation not in OPERATIONS:
                 raise ValueError(f"{arch}: unknown operation {operation!r}")
-            if operation != "none":
-                found.append((int(read), node, operation))
-    wanted = {3}
-    for read, to, _ in reversed(found):
-        if to in wanted:
-            wanted.add(read)
-    return [edge for edge in found if edge[1] in wanted] if 0 in wanted else []
+            found.append((int(read), node, operation))
+    return found
+
+
+def _needed(computed: list[Edge], nodes: set[int]) -> set[int]:
+    """The nodes and all that they are computed from; edges are in the order of the nodes."""
+    needed = set(nodes)
+    for read, to, _ in reversed(computed):
+        if to in needed:
+            needed.add(read)
+    return needed
+
+
+def _becomes_zero(node: int, written: list[Edge], computed: list[Edge], wanted: set[int]) -> bool:
+    """Whether a node is a convolution into whose weights every reader's zero is merged."""
+    terms = [operation for _, to, operation in computed if to == node]
+    readers = [(to, operation) for read, to, operation in written if read == node]
+    return (
+        len(terms) == 1
+        and terms[0].startswith("nor_conv")
+        and all(operation == "none" and to in wanted for to, operation in readers)
+    )
 
 
 def _conv(inputs: int, outputs: int, size: int, kernel: int, stride: int = 1) -> Kernel:

@@ -22,7 +22,7 @@ DATA = Path(__file__).parent / "data"
 
 @dataclass(frozen=True, kw_only=True)
 class FitError:
-    """Leave-one-network-out error of the fit; all figures are fractions of the measured time.
+    """Error of the fit without each network, or its family; fractions of the measured time.
 
     Attributes:
         mean: Mean absolute relative error.
@@ -176,9 +176,9 @@ def device(key: str) -> Device:
     """The device of a key such as ``raspberry-pi-4/ncnn/1``, read when first asked for.
 
     Raises:
-        UnknownName: no such device; the message lists the known ones.
+        UnknownName: no such device; the message names those like it.
         UserError: its file is broken.
     """
     if key not in DEVICES:
-        raise UnknownName("device", key, DEVICES)
+        raise UnknownName("device", key, DEVICES, "`search latency devices`")
     return load_device(DATA / f"{key.replace('/', '_')}.yaml")

@@ -152,6 +152,6 @@ def predict(spec: NetworkSpec, device_key: str = DEFAULT_DEVICE) -> Latency:
         device_key: One of ``DEVICES``: ``board/runtime/threads``.
 
     Raises:
-        UnknownName: no such device; the message lists the known ones.
+        UnknownName: no such device; the message names those like it.
     """
     return predict_on(spec, device(device_key))

@@ -7,8 +7,6 @@ measured decide little: only few of them hold grouped convolutions or exponentia
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 NCNN = {
     "ns_per_mac.pointwise": 1.0,
     "ns_per_mac.grouped_pointwise": 1.0,
@@ -50,7 +48,7 @@ TFLITE = {
     "ns_per_mac.linear": 1.0,
     "ns_per_weight.read": 10.0,
     "ns_per_element.computed": 5.0,
-    "ns_per_element.patches": 4.0,
+    "ns_per_element.patches": 8.0,
     "ns_per_element.pooled": 5.0,
     "ns_per_element.pooled_densely": 5.0,
     "ns_per_element.averaged": 2.0,
@@ -64,13 +62,28 @@ instructions; patches are copied and weights packed anew for every image."""
 OTHER = TFLITE | {
     "ns_per_mac.grouped_pointwise": 1.0,
     "ns_per_mac.grouped_conv": 1.0,
-    "ns_per_weight.read": 5.0,
+    "ns_per_weight.read": 2.0,
+    "ns_per_element.computed": 15.0,
+    "ns_per_element.patches": 2.0,
+    "ns_per_element.pooled": 10.0,
+    "ns_per_element.pooled_densely": 10.0,
+    "ns_per_element.averaged": 4.0,
+    "ns_per_element.moved": 16.0,
 }
-"""PyTorch Mobile and whatever else multiplies groups as fast as the rest."""
+"""PyTorch Mobile, and whatever else is not known better: groups multiply as fast as the rest, norms
+and activations pass over each map once more, and every tensor is allocated anew."""
+
+_FROM_MEMORY = ("ns_per_element.computed", "ns_per_element.moved", "ns_per_weight.read")
+SHARED_MEMORY = 3.0
+"""How much dearer, relative to multiply-adds, memory is for several threads, which share it."""
 
 
-def prior(runtime: str, precision: str) -> Mapping[str, float]:
+def prior(runtime: str, precision: str, threads: int) -> dict[str, float]:
     """The relative prices for a runtime that computes in ``fp32`` or ``fp16``."""
     if runtime == "ncnn":
-        return NCNN_FP16 if precision == "fp16" else NCNN
-    return TFLITE if runtime == "tflite" else OTHER
+        found = NCNN_FP16 if precision == "fp16" else NCNN
+    else:
+        found = TFLITE if runtime == "tflite" else OTHER
+    if threads == 1:
+        return dict(found)
+    return found | {name: SHARED_MEMORY * found[name] for name in _FROM_MEMORY}
