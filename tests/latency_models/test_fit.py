@@ -72,7 +72,7 @@ def test_known_prices_are_recovered_from_exact_times() -> None:
     networks = made_up_networks(400)
     found = fitted(networks, {name: price_ms(kernels) for name, kernels in networks.items()})
     for name in ("ns_per_mac.pointwise", "ns_per_mac.conv", "ns_per_element.moved"):
-        assert found.weights[name] == pytest.approx(PRICES[name], rel=0.05), name
+        assert found.weights[name] == pytest.approx(PRICES[name], rel=0.1), name
     assert found.error.mean < 0.01
     assert found.error.within_10_percent == 1
     assert found.measured_kinds == dict.fromkeys(sorted(KINDS), 400)
