@@ -220,32 +220,32 @@ def _linear(inputs: int, outputs: int, weights: int) -> Kernel:
     )
 
 
-def _squeeze_excite(op: ops.SqueezeExcite) -> Iterator[Kernel]:
+def squeeze_excite(channels: int, size: int, hidden: int) -> Iterator[Kernel]:
     """Pooling (of maps only), two linear layers, multiplication; the activations fold."""
-    c, hidden = op.input.channels, op.hidden
-    if op.input.size > 1:
+    elements = channels * size * size
+    if size > 1:
         yield Kernel(
             kind="global_pool",
-            in_channels=c,
-            out_channels=c,
-            in_elements=op.input.elements,
-            out_elements=c,
-            kernel=op.input.size,
+            in_channels=channels,
+            out_channels=channels,
+            in_elements=elements,
+            out_elements=channels,
+            kernel=size,
         )
-    yield _linear(c, hidden, c * hidden)
-    yield _linear(hidden, c, c * hidden)
+    yield _linear(channels, hidden, channels * hidden)
+    yield _linear(hidden, channels, channels * hidden)
     yield Kernel(
         kind="binary",
-        in_channels=c,
-        out_channels=c,
-        in_elements=op.input.elements + c,
-        out_elements=op.output.elements,
+        in_channels=channels,
+        out_channels=channels,
+        in_elements=elements + channels,
+        out_elements=elements,
     )
 
 
 def _kernels_of(op: Op) -> Iterator[Kernel]:
     if isinstance(op, ops.SqueezeExcite):
-        yield from _squeeze_excite(op)
+        yield from squeeze_excite(op.input.channels, op.input.size, op.hidden)
     elif isinstance(op, ops.Conv):
         yield _conv(op)
     elif isinstance(op, ops.Linear):

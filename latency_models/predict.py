@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from latency_models.devices import Device, device
-from latency_models.kernels import Kernel, features, kernels
-from search_space.plan import FRAGMENT_CACHE_SIZE, Fragment
+from latency_models.kernels import Kernel, features
+from latency_models.sketch import MACS, Row, kernel, sketch
+from search_space.plan import FRAGMENT_CACHE_SIZE, Planner, Shape, Writer
 
 if TYPE_CHECKING:
     from search_space.spec import NetworkSpec
@@ -64,47 +65,84 @@ def kernel_ms(kernel: Kernel, on: Device) -> float | None:
     return ns / 1e6
 
 
-def _price(executed: Iterable[Kernel], on: Device) -> _Price:
-    macs = 0
+class _Charge(NamedTuple):
+    """What one kernel adds to the price; ``doubt`` is its kind where that is not as measured."""
+
+    ms: float
+    doubt: str
+    priced: bool
+
+
+def _charge(kernel: Kernel, on: Device) -> _Charge:
+    ms = kernel_ms(kernel, on)
+    if ms is None:
+        return _Charge(0.0, kernel.kind, False)
+    measured = on.measured_kinds.get(kernel.kind, 0) >= MEASURED_FROM_NETWORKS
+    return _Charge(ms, "" if measured else kernel.kind, True)
+
+
+@lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
+def _row_charge(row: Row, on: Device) -> _Charge:
+    return _charge(kernel(row), on)
+
+
+def _sum(macs: int, charges: Iterable[_Charge]) -> _Price:
     total = guessed_ms = 0.0
     guessed: set[str] = set()
     unpriced: set[str] = set()
-    for kernel in executed:
-        macs += kernel.macs
-        ms = kernel_ms(kernel, on)
-        if ms is None:
-            unpriced.add(kernel.kind)
-            continue
+    for ms, doubt, priced in charges:
         total += ms
-        if on.measured_kinds.get(kernel.kind, 0) < MEASURED_FROM_NETWORKS:
+        if doubt:
             guessed_ms += ms
-            guessed.add(kernel.kind)
+            (guessed if priced else unpriced).add(doubt)
     return _Price(macs, total, guessed_ms, frozenset(guessed), frozenset(unpriced))
 
 
 @lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
-def _fragment_price(fragment: Fragment, on: Device) -> _Price:
-    return _price(kernels(fragment), on)
+def _step_price(
+    writer: Writer, shapes: tuple[Shape, ...], settings: tuple[Any, ...], on: Device
+) -> tuple[_Price, tuple[Shape, ...]]:
+    rows, outputs = sketch(writer, shapes, settings)
+    macs = sum([row[MACS] for row in rows])
+    return _sum(macs, [_row_charge(row, on) for row in rows]), outputs
+
+
+class _Pricing(Planner):
+    """Prices every step."""
+
+    def __init__(self, on: Device) -> None:
+        self.on = on
+        self.prices: list[_Price] = []
+
+    def _step(
+        self, name: str, writer: Writer, inputs: Sequence[Shape], settings: tuple[Any, ...]
+    ) -> tuple[Shape, ...]:
+        price, outputs = _step_price(writer, tuple(inputs), settings, self.on)
+        self.prices.append(price)
+        return outputs
 
 
 def predict_on(spec: NetworkSpec, on: Device) -> Latency:
     """As :func:`predict`, on a device that is not shipped."""
-    steps = spec.plan("condensed").steps
-    return _latency([_fragment_price(step.fragment, on) for step in steps], on)
+    pricing = _Pricing(on)
+    spec.write(pricing, Shape(spec.image_channels, spec.image_size))
+    return _latency(pricing.prices, on)
 
 
 def predict_kernels(executed: Iterable[Kernel], on: Device) -> Latency:
     """The latency of a network of which only the kernels are known."""
-    return _latency([_price(executed, on)], on)
+    executed = tuple(executed)
+    macs = sum([k.macs for k in executed])
+    return _latency([_sum(macs, [_charge(k, on) for k in executed])], on)
 
 
 def breakdown_ms(executed: Iterable[Kernel], on: Device) -> dict[str, float]:
     """Milliseconds by the kind of kernel, the largest first; kinds without a price are left out."""
     by_kind: dict[str, float] = defaultdict(float)
-    for kernel in executed:
-        ms = kernel_ms(kernel, on)
+    for k in executed:
+        ms = kernel_ms(k, on)
         if ms is not None:
-            by_kind[kernel.kind] += ms
+            by_kind[k.kind] += ms
     return dict(sorted(by_kind.items(), key=lambda item: -item[1]))
 
 
