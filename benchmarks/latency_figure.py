@@ -35,8 +35,8 @@ def _panel(ax: Axes, run: Run) -> None:
     found = evaluation(run.judged)
     board, runtime, _ = run.device.split("/")
     ax.set_title(
-        f"{board}, {runtime}\n{found.networks} networks, mean error {found.mean:.1%},"
-        f" {found.covered:.0%} covered",
+        f"{board}, {runtime}\n{found.networks} networks, mean error {100 * found.mean:.1f} %,"
+        f" {100 * found.covered:.0f} % covered",
         fontsize=9,
     )
     ax.grid(which="major", color="0.92")
@@ -50,7 +50,10 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     by_device = {run.device: run for run in runs}
     for ax, device in zip(figure.subplots(2, 3).flat, SHOWN, strict=True):
         _panel(ax, by_device[device])
-    figure.supxlabel("measured, ms")
-    figure.supylabel("predicted without the network or its family, ms; bars: 90 % intervals")
+    figure.supxlabel("measured, ms", fontsize=10)
+    figure.supylabel(
+        "predicted by fits without the network or its family, ms (bars: 90 % intervals)",
+        fontsize=10,
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)

@@ -20,12 +20,15 @@ Row = tuple[Any, ...]
 
 _FIELDS = tuple(f.name for f in fields(Kernel))
 MACS = _FIELDS.index("macs")
-_CONV, _LINEAR, _SHUFFLE, _NORM, _ACT, _OTHER = range(6)
+_CONV, _LINEAR, _SHUFFLE, _NORM, _NORM_ACT, _ACT, _OTHER = range(7)
 
 
 def kernel(row: Row) -> Kernel:
     """The kernel whose fields these are."""
     return Kernel(**dict(zip(_FIELDS, row, strict=True)))
+
+
+_NORMED: Row = (1, 1, 1, 1, "norm")
 
 
 @lru_cache(maxsize=4096)
@@ -53,8 +56,10 @@ class Sketch(Pen):
     def value(self, channels: int, size: int) -> _Noted:
         """A new value."""
         readers = self._readers
+        number = len(readers)
         readers.append(0)
-        return _Noted(channels, size, len(readers) - 1)
+        # What a named tuple's own constructor does, without its arguments' names.
+        return tuple.__new__(_Noted, (channels, size, number))
 
     def rows(self, outputs: Sequence[_Noted]) -> Iterator[Row]:
         """The kernels, with norms and activations folded as :func:`kernels` does."""
@@ -81,19 +86,29 @@ class Sketch(Pen):
                 takes_act.add(written)
                 if alone and read in takes_norm:
                     continue
+            elif what == _NORM_ACT:
+                if alone and read in takes_norm:
+                    continue
             elif alone and read in takes_act:
                 continue
             yield row
 
     def _move(
-        self, kind: str, x: _Noted, channels: int, size: int, *settings: Any, what: int = _OTHER
+        self,
+        kind: str,
+        x: _Noted,
+        channels: int,
+        size: int,
+        settings: Row = (1, 1, 1, 1, ""),
+        what: int = _OTHER,
     ) -> _Noted:
         """One input, one output; ``settings`` are the fields from ``kernel`` on."""
+        inputs, before, number = x
         y = self.value(channels, size)
-        self._readers[x.id] += 1
-        read, written = x.channels * x.size * x.size, channels * size * size
-        row = (kind, x.channels, channels, read, written, 0, 0, *(settings or (1, 1, 1, 1, "")))
-        self._notes.append((what, x.id, y.id, row))
+        self._readers[number] += 1
+        elements = (inputs * before * before, channels * size * size)
+        row = (kind, inputs, channels, *elements, 0, 0, *settings)
+        self._notes.append((what, number, y.id, row))
         return y
 
     def conv(
@@ -114,13 +129,17 @@ class Sketch(Pen):
         return y
 
     def norm(self, name: str, x: _Noted) -> _Noted:
-        return self._move("elementwise", x, x.channels, x.size, 1, 1, 1, 1, "norm", what=_NORM)
+        return self._move("elementwise", x, *x[:2], _NORMED, _NORM)
 
     def act(self, name: str, x: _Noted, kind: str) -> _Noted:
-        return self._move("elementwise", x, x.channels, x.size, 1, 1, 1, 1, kind, what=_ACT)
+        return self._move("elementwise", x, *x[:2], (1, 1, 1, 1, kind), _ACT)
+
+    def norm_act(self, name: str, x: _Noted, kind: str) -> _Noted:
+        # One note for two: nobody else reads what is between them.
+        return self._move("elementwise", x, *x[:2], _NORMED, _NORM_ACT)
 
     def _gather(self, x: _Noted, channels: int, block: int = 1) -> _Noted:
-        return self._move("gather", x, channels, x.size, 1, 1, 1, channels // block, "")
+        return self._move("gather", x, channels, x.size, (1, 1, 1, channels // block, ""))
 
     def learned(
         self, name: str, x: _Noted, channels: int, how: Learned, kept: int, activation: str
@@ -140,7 +159,7 @@ class Sketch(Pen):
         parts = updates // how.block
         if how.order == "pre":
             return self._join("index_add", (x, y), x.channels, x.channels, parts)
-        y = self._move("index_add", y, x.channels, x.size, 1, 1, 1, parts, "")
+        y = self._move("index_add", y, x.channels, x.size, (1, 1, 1, parts, ""))
         return self.sum("sfr_add", (x, self.norm_act("sfr", y, activation)))
 
     def squeeze_excite(
@@ -155,7 +174,7 @@ class Sketch(Pen):
     def shuffle(self, name: str, x: _Noted, groups: int) -> _Noted:
         if groups in (1, x.channels):
             return x
-        return self._move("shuffle", x, x.channels, x.size, 1, 1, groups, 1, "", what=_SHUFFLE)
+        return self._move("shuffle", x, *x[:2], (1, 1, groups, 1, ""), _SHUFFLE)
 
     def _join(
         self, kind: str, values: Sequence[_Noted], inputs: int, channels: int, parts: int = 1
@@ -179,7 +198,7 @@ class Sketch(Pen):
     def split(self, name: str, x: _Noted, channels: Sequence[int]) -> tuple[_Noted, ...]:
         if len(channels) == 1:
             return (x,)
-        self._move("split", x, x.channels, x.size, 1, 1, 1, len(channels), "")
+        self._move("split", x, x.channels, x.size, (1, 1, 1, len(channels), ""))
         return tuple([self.value(c, x.size) for c in channels])
 
     def sum(self, name: str, values: Sequence[_Noted]) -> _Noted:
@@ -189,11 +208,11 @@ class Sketch(Pen):
 
     def avg_pool(self, name: str, x: _Noted, *, kernel: int, stride: int) -> _Noted:
         size = (x.size - kernel) // stride + 1
-        return self._move("pool", x, x.channels, size, kernel, stride, 1, 1, "")
+        return self._move("pool", x, x.channels, size, (kernel, stride, 1, 1, ""))
 
     def max_pool(self, name: str, x: _Noted, *, kernel: int, stride: int) -> _Noted:
         size = (x.size - 1) // stride + 1
-        return self._move("pool", x, x.channels, size, kernel, stride, 1, 1, "")
+        return self._move("pool", x, x.channels, size, (kernel, stride, 1, 1, ""))
 
     def global_pool(self, name: str, x: _Noted) -> _Noted:
         return self._move("global_pool", x, x.channels, 1)
