@@ -13,7 +13,7 @@ from latency_models.evaluate import evaluation
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from benchmarks.latency import Run
+    from benchmarks.latency_runs import Run
 
 SHOWN = (
     *("raspberry-pi-3/ncnn/1", "raspberry-pi-4/ncnn/1", "raspberry-pi-5/ncnn/1"),

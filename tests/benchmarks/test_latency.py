@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.latency import (
+from benchmarks.latency import only, row, table
+from benchmarks.latency_runs import (
     CALIBRATION_DRAWS,
     Run,
     by_macs,
@@ -15,10 +16,7 @@ from benchmarks.latency import (
     fits_without,
     left_out,
     nearest,
-    only,
-    row,
     scaled,
-    table,
 )
 from latency_models.fit import fit
 from latency_models.kernels import Kernel
