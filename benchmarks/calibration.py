@@ -14,52 +14,56 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from latency_models import Device
 from latency_models.calibrate import PRIOR_STRENGTH, calibrated
 from latency_models.evaluate import Judged, evaluation, judge
-from latency_models.fit import BOARDS, Networks, fit, is_run
-from latency_models.layer_table import read_layers, read_rows, times_of
+from latency_models.fit import fit
+from latency_models.sources import Measurements, ncnn_measurements
 
 FITTED = 11
 """Networks of a half; the others judge."""
 CALIBRATING = (1, 2, 3, 4, 5, 8, 10)
-Times = dict[str, dict[str, float]]
+COMPARED = (
+    *("raspberry-pi-3", "raspberry-pi-4", "raspberry-pi-5", "raspberry-pi-zero-2w"),
+    *("jetson-nano", "jetson-tx2", "jetson-orin-nano", "rk3399", "rk3588"),
+)
+"""Boards of single computers; each calibrates from each other one."""
+Pair = tuple[Measurements, Measurements, list[str], list[str]]
 
 
-def halves(times: Times, splits: int) -> Iterator[tuple[str, str, list[str], list[str]]]:
+def halves(boards: Sequence[Measurements], splits: int) -> Iterator[Pair]:
     """Base, board, networks to fit and networks to judge by."""
     rng = np.random.default_rng(0)
-    for base in times:
-        for board in times:
-            common = sorted(times[base].keys() & times[board].keys())
-            for _ in range(splits if base != board else 0):
+    for base in boards:
+        for board in boards:
+            common = sorted(set(base.names) & set(board.names))
+            for _ in range(splits if base.board != board.board else 0):
                 mixed = [str(name) for name in rng.permutation(common)]
                 yield base, board, mixed[:FITTED], mixed[FITTED:]
 
 
-def fitted(networks: Networks, measured_ms: dict[str, float], board: str) -> Device:
-    """A board's prices."""
-    about = dict.fromkeys(("precision", "core", "source", "licence", "note"), "")
-    return fit(networks, measured_ms, board=board, runtime="ncnn", threads=1, **about)
+def only(board: Measurements, names: Collection[str]) -> dict[str, float]:
+    """The times of some networks."""
+    return {name: board.measured_ms[name] for name in names}
 
 
 def measure(
-    networks: Networks, times: Times, splits: int, strength: float
+    boards: Sequence[Measurements], splits: int, strength: float
 ) -> dict[int, dict[str, float]]:
     """The errors by the number of networks that calibrate."""
     judged: dict[int, list[Judged]] = {n: [] for n in CALIBRATING}
     told: dict[int, list[float]] = {n: [] for n in CALIBRATING}
-    for base, board, known, rest in halves(times, splits):
-        on = fitted(networks, {name: times[base][name] for name in known}, base)
+    for base, board, known, rest in halves(boards, splits):
+        on = fit(replace(base, measured_ms=only(base, known)))
         for n in CALIBRATING:
-            few_ms = {name: times[board][name] for name in known[:n]}
-            own = calibrated(on, networks, few_ms, board="own", strength=strength)
-            judged[n] += judge(networks, {name: times[board][name] for name in rest}, own)
+            few_ms = only(board, known[:n])
+            own = calibrated(on, board.networks, few_ms, board="own", strength=strength)
+            judged[n] += judge(board.networks, only(board, rest), own)
             told[n].append(own.error.mean)
     return {
         n: {
@@ -82,15 +86,9 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="write the table to this file, .json")
     options = parser.parse_args()
-    networks = read_layers(options.measurements / "ncnn_layers.csv")
-    rows = read_rows(options.measurements / "ncnn_ms.csv", ("model", "min_ms"))
-    times = {
-        board.name: times_of(
-            [r for r in rows if is_run(r, board, 1) and r["model"] in networks], "min_ms"
-        )
-        for board in BOARDS
-    }
-    table = measure(networks, times, options.splits, options.strength)
+    measured = ncnn_measurements(options.measurements)
+    boards = [board for board in measured if board.threads == 1 and board.board in COMPARED]
+    table = measure(boards, options.splits, options.strength)
     print(f"{'networks':>9}{'mean':>8}{'median':>8}{'told':>8}{'inside':>8}")
     for n, e in table.items():
         print(

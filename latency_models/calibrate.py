@@ -14,8 +14,9 @@ from dataclasses import replace
 import numpy as np
 
 from latency_models.devices import Device, FitError
-from latency_models.fit import ERROR_DIGITS, Matrix, Networks, fit_error, solve
+from latency_models.fit import ERROR_DIGITS, Matrix, fit_error, solve
 from latency_models.kernels import Kernel, features
+from latency_models.sources import Networks
 from search_space.budget import counted
 from search_space.errors import UserError
 

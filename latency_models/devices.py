@@ -24,7 +24,7 @@ PER_FLOP = "ns_per_flop."
 
 @dataclass(frozen=True, kw_only=True)
 class FitError:
-    """Leave-one-network-out error of the fit; all figures are fractions of the measured time.
+    """Error of the fit without each network, or its family; fractions of the measured time.
 
     Attributes:
         mean: Mean absolute relative error.
@@ -222,14 +222,14 @@ def device(name: str) -> Device:
         name: One of ``DEVICES``, or the path of a ``.yaml`` file.
 
     Raises:
-        UnknownName: no such device; the message lists the known ones.
+        UnknownName: no such device; the message names those like it.
         UserError: the file cannot be read or is broken.
     """
     if name.endswith((".yaml", ".yml")):
         path = Path(name).resolve()
         return _read(path, path.stat().st_mtime_ns if path.is_file() else 0)
     if name not in DEVICES:
-        raise UnknownName("device", name, DEVICES)
+        raise UnknownName("device", name, DEVICES, "`search latency devices`")
     return _read(DATA / f"{name.replace('/', '_')}.yaml", 0)
 
 

@@ -36,7 +36,8 @@ MoveKind = Literal[
 ]
 
 ELEMENTWISE = ("norm", "relu", "hard_swish", "sigmoid", "swish")
-"""Functions of elementwise kernels; a norm may have an activation after it."""
+"""Functions of elementwise kernels; a norm may have an activation after it. Kernels of kind
+``other`` have some more: see ``EXPONENTIAL``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +58,9 @@ class Kernel:
         groups: Of a convolution or a shuffle.
         parts: Pieces that channels are moved in: inputs of a concat, outputs of a split, runs of
             neighbouring channels of a gather or an index-add at the worst.
-        function: What an elementwise kernel computes: a name of ``ELEMENTWISE``; of a kernel of the
-            kind ``other``, the name of an operation that no price is known for.
+        function: What an elementwise kernel computes: a name of ``ELEMENTWISE`` or
+            ``EXPONENTIAL``; of a kernel of the kind ``other``, the name of an operation that no
+            price is known for.
     """
 
     kind: ComputeKind | MoveKind
@@ -77,7 +79,7 @@ class Kernel:
     @property
     def is_unknown(self) -> bool:
         """Whether it is an operation that no price is known for."""
-        return self.kind == "other" and self.function != ""
+        return self.kind == "other" and self.function not in ("", *EXPONENTIAL)
 
     @property
     def label(self) -> str:
@@ -85,23 +87,50 @@ class Kernel:
         return self.function if self.is_unknown else self.kind
 
 
+EXPONENTIAL = ("sigmoid", "swish", "softmax", "lrn")
+"""Functions that take an exponential or a power of every element."""
+
+
 def features(kernel: Kernel) -> tuple[tuple[str, int], ...]:
     """What a kernel is charged for: pairs of a weight's name and an amount.
 
-    ``ns_per_mac.<kind>`` times multiply-adds for kernels that multiply, ``ns_per_element.*`` times
-    the elements read and written, ``ns_per_kernel.call`` once; an operation without a price is
-    charged ``ns_per_kernel.<its name>``.
+    An operation without a price is charged ``ns_per_kernel.<its name>``, all others
+    ``ns_per_kernel.call`` once, and
+
+    * where it multiplies: ``ns_per_mac.<kind>`` times multiply-adds (depth-wise ones of more than
+      3x3 apart, for which runtimes have no routine of their own), ``ns_per_element.computed`` times
+      the elements read and written, ``ns_per_weight.read``, and for windows of many channels
+      ``ns_per_element.patches``, each input as often as windows hold it;
+    * where it pools: ``ns_per_element.pooled`` times the elements of all windows, those that
+      overlap in every position apart (``pooled_densely``: vector loads that skip do not apply), or
+      ``ns_per_element.averaged`` times those of the map;
+    * otherwise ``ns_per_element.exponential`` times the elements of an exponential function, or
+      ``ns_per_element.moved`` times the elements read and written.
     """
     if kernel.is_unknown:
         return ((f"ns_per_kernel.{kernel.function}", 1),)
+    call = ("ns_per_kernel.call", 1)
     elements = kernel.in_elements + kernel.out_elements
-    if not kernel.macs:
-        return (("ns_per_element.moved", elements), ("ns_per_kernel.call", 1))
-    return (
-        (f"ns_per_mac.{kernel.kind}", kernel.macs),
-        ("ns_per_element.computed", elements),
-        ("ns_per_kernel.call", 1),
-    )
+    if kernel.macs:
+        large = kernel.kind == "depthwise" and kernel.kernel > 3
+        charges = (
+            (f"ns_per_mac.{kernel.kind}{'_large' if large else ''}", kernel.macs),
+            ("ns_per_element.computed", elements),
+            ("ns_per_weight.read", kernel.weights),
+            call,
+        )
+        if kernel.kind not in ("conv", "grouped_conv"):
+            return charges
+        patches = kernel.macs * kernel.groups // kernel.out_channels
+        return (*charges, ("ns_per_element.patches", patches))
+    if kernel.kind == "pool":
+        name = "pooled" if kernel.stride > 1 else "pooled_densely"
+        return ((f"ns_per_element.{name}", kernel.kernel**2 * kernel.out_elements), call)
+    if kernel.kind == "global_pool":
+        return (("ns_per_element.averaged", kernel.in_elements), call)
+    if kernel.function in EXPONENTIAL:
+        return (("ns_per_element.exponential", kernel.in_elements), call)
+    return (("ns_per_element.moved", elements), call)
 
 
 def conv_kind(*, inputs: int, outputs: int, kernel: int, groups: int, out_size: int) -> ComputeKind:
@@ -206,32 +235,32 @@ def _linear(inputs: int, outputs: int, weights: int) -> Kernel:
     )
 
 
-def _squeeze_excite(op: ops.SqueezeExcite) -> Iterator[Kernel]:
+def squeeze_excite(channels: int, size: int, hidden: int) -> Iterator[Kernel]:
     """Pooling (of maps only), two linear layers, multiplication; the activations fold."""
-    c, hidden = op.input.channels, op.hidden
-    if op.input.size > 1:
+    elements = channels * size * size
+    if size > 1:
         yield Kernel(
             kind="global_pool",
-            in_channels=c,
-            out_channels=c,
-            in_elements=op.input.elements,
-            out_elements=c,
-            kernel=op.input.size,
+            in_channels=channels,
+            out_channels=channels,
+            in_elements=elements,
+            out_elements=channels,
+            kernel=size,
         )
-    yield _linear(c, hidden, c * hidden)
-    yield _linear(hidden, c, c * hidden)
+    yield _linear(channels, hidden, channels * hidden)
+    yield _linear(hidden, channels, channels * hidden)
     yield Kernel(
         kind="binary",
-        in_channels=c,
-        out_channels=c,
-        in_elements=op.input.elements + c,
-        out_elements=op.output.elements,
+        in_channels=channels,
+        out_channels=channels,
+        in_elements=elements + channels,
+        out_elements=elements,
     )
 
 
 def _kernels_of(op: Op) -> Iterator[Kernel]:
     if isinstance(op, ops.SqueezeExcite):
-        yield from _squeeze_excite(op)
+        yield from squeeze_excite(op.input.channels, op.input.size, op.hidden)
     elif isinstance(op, ops.Conv):
         yield _conv(op)
     elif isinstance(op, ops.Linear):

@@ -37,12 +37,16 @@ _MOVES: dict[str, MoveKind] = {
 _FUNCTIONS = {
     "act": "relu",
     "bnscale": "norm",
+    "lrn": "lrn",
+    "softmax": "softmax",
+    "LRN": "lrn",
+    "Softmax": "softmax",
     "ReLU": "relu",
     "Sigmoid": "sigmoid",
     "Swish": "swish",
     "BatchNorm": "norm",
 }
-"""What elementwise layers compute, by ncnn's type or else by the operation."""
+"""What layers of a function compute, by ncnn's type or else by the operation."""
 _CONVS = ("conv", "pwconv", "dwconv", "gconv", "gpwconv")
 
 

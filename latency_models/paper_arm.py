@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from latency_models.devices import DATA, PER_FLOP, Device
-from latency_models.fit import WEIGHT_DIGITS, fit_error, leave_one_out, solve
+from latency_models.fit import WEIGHT_DIGITS, fit_error, leave_out, solve
 
 COUNTER = "condensenet"
 
@@ -72,7 +72,7 @@ def paper_arm() -> Device:
         measured_kinds={},
         networks=tuple(fitted),
         macs_range=(min(r.flops for r in fitted.values()), max(r.flops for r in fitted.values())),
-        error=fit_error(leave_one_out(flops, measured_ms, scale)),
+        error=fit_error(leave_out(flops, measured_ms, scale, list(fitted))),
         misfits=misfits,
     )
 

@@ -11,12 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from latency_models.devices import Device, device
-from latency_models.kernels import Kernel, features, kernels, network_kernels
+from latency_models.kernels import Kernel, features, network_kernels
+from latency_models.sketch import MACS, Row, kernel, sketch
 from search_space.cost import cost
-from search_space.plan import FRAGMENT_CACHE_SIZE, Fragment
+from search_space.plan import FRAGMENT_CACHE_SIZE, Planner, Shape, Writer
 
 if TYPE_CHECKING:
     from search_space.spec import NetworkSpec
@@ -77,45 +78,80 @@ def kernel_ms(kernel: Kernel, on: Device) -> float | None:
     return ns / 1e6
 
 
-def _price(executed: Iterable[Kernel], on: Device) -> _Price:
-    macs = 0
+class _Charge(NamedTuple):
+    """What one kernel adds to the price; ``doubt`` is its kind where that is not as measured."""
+
+    ms: float
+    doubt: str
+    priced: bool
+
+
+def _charge(kernel: Kernel, on: Device) -> _Charge:
+    ms = kernel_ms(kernel, on)
+    if ms is None:
+        return _Charge(0.0, kernel.label, False)
+    measured = on.measured_kinds.get(kernel.kind, 0) >= MEASURED_FROM_NETWORKS
+    return _Charge(ms, "" if measured else kernel.kind, True)
+
+
+@lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
+def _row_charge(row: Row, on: Device) -> _Charge:
+    return _charge(kernel(row), on)
+
+
+def _sum(macs: int, charges: Iterable[_Charge]) -> _Price:
     total = guessed_ms = 0.0
     guessed: set[str] = set()
     unpriced: set[str] = set()
-    for kernel in executed:
-        macs += kernel.macs
-        ms = kernel_ms(kernel, on)
-        if ms is None:
-            unpriced.add(kernel.label)
-            continue
+    for ms, doubt, priced in charges:
         total += ms
-        if on.measured_kinds.get(kernel.kind, 0) < MEASURED_FROM_NETWORKS:
+        if doubt:
             guessed_ms += ms
-            guessed.add(kernel.kind)
+            (guessed if priced else unpriced).add(doubt)
     return _Price(macs, total, guessed_ms, frozenset(guessed), frozenset(unpriced))
 
 
 @lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
-def _fragment_price(fragment: Fragment, on: Device) -> _Price:
-    return _price(kernels(fragment), on)
+def _step_price(
+    writer: Writer, shapes: tuple[Shape, ...], settings: tuple[Any, ...], on: Device
+) -> tuple[_Price, tuple[Shape, ...]]:
+    rows, outputs = sketch(writer, shapes, settings)
+    macs = sum([row[MACS] for row in rows])
+    return _sum(macs, [_row_charge(row, on) for row in rows]), outputs
+
+
+class _Pricing(Planner):
+    """Prices every step."""
+
+    def __init__(self, on: Device) -> None:
+        self.on = on
+        self.prices: list[_Price] = []
+
+    def _step(
+        self, name: str, writer: Writer, inputs: Sequence[Shape], settings: tuple[Any, ...]
+    ) -> tuple[Shape, ...]:
+        price, outputs = _step_price(writer, tuple(inputs), settings, self.on)
+        self.prices.append(price)
+        return outputs
 
 
 def predict_on(spec: NetworkSpec, on: Device) -> Latency:
     """As :func:`predict`, on a device that is not shipped."""
     if on.counter is not None:
         return _latency([_flops_price(cost(spec, convention=on.counter).paper_flops, on)], on)
-    steps = spec.plan("condensed").steps
-    return _latency([_fragment_price(step.fragment, on) for step in steps], on)
+    pricing = _Pricing(on)
+    spec.write(pricing, Shape(spec.image_channels, spec.image_size))
+    return _latency(pricing.prices, on)
 
 
 def predict_kernels(executed: Iterable[Kernel], on: Device) -> Latency:
     """The latency of a network of which only the kernels are known."""
-    if on.counter is None:
-        return _latency([_price(executed, on)], on)
     executed = tuple(executed)
-    unpriced = frozenset(kernel.label for kernel in executed if kernel.is_unknown)
-    priced = _flops_price(sum(kernel.macs for kernel in executed), on, unpriced)
-    return _latency([priced], on, _MACS_ALONE)
+    macs = sum([k.macs for k in executed])
+    if on.counter is None:
+        return _latency([_sum(macs, [_charge(k, on) for k in executed])], on)
+    unpriced = frozenset(k.label for k in executed if k.is_unknown)
+    return _latency([_flops_price(macs, on, unpriced)], on, _MACS_ALONE)
 
 
 def predict_network(network: Described, on: Device) -> Latency:
@@ -145,9 +181,9 @@ def breakdown_ms(network: Described, on: Device) -> dict[str, float]:
     What a device's counter adds to the multiply-adds of a network is called ``not_macs``.
     """
     by_kind: dict[str, float] = defaultdict(float)
-    for kernel in described_kernels(network):
-        if ms := kernel_ms(kernel, on):
-            by_kind[kernel.kind] += ms
+    for k in described_kernels(network):
+        if ms := kernel_ms(k, on):
+            by_kind[k.kind] += ms
     if on.counter is not None and not isinstance(network, Sequence):
         by_kind["not_macs"] = predict_on(network, on).ms - sum(by_kind.values())
     return dict(sorted(by_kind.items(), key=lambda item: -item[1]))
@@ -199,6 +235,6 @@ def predict(spec: NetworkSpec, device_key: str = DEFAULT_DEVICE) -> Latency:
         device_key: One of ``DEVICES``, ``board/runtime/threads``, or a device file ``.yaml``.
 
     Raises:
-        UnknownName: no such device; the message lists the known ones.
+        UnknownName: no such device; the message names those like it.
     """
     return predict_on(spec, device(device_key))

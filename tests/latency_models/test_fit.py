@@ -8,19 +8,12 @@ import numpy as np
 import pytest
 
 from latency_models import DEVICES, Device, device, load_device
-from latency_models.fit import (
-    BOARDS,
-    NCNN_PRIOR,
-    NEAREST,
-    OTHER_PRIOR,
-    PHONE_COLUMN,
-    fit,
-    main,
-    read_layers,
-    solve,
-)
+from latency_models.fit import LARGE_ERROR, LEAST_OF_PRIOR, NEAREST, fit, leave_out, main, solve
 from latency_models.kernels import Kernel, features
-from latency_models.predict import MEASURED_FROM_NETWORKS
+from latency_models.layer_table import read_layers
+from latency_models.predict import MEASURED_FROM_NETWORKS, predict_kernels
+from latency_models.priors import NCNN, prior
+from latency_models.sources import BOARDS, PHONE_COLUMN, PHONES, Measurements
 from search_space.errors import UserError
 
 PRICES = {
@@ -28,7 +21,9 @@ PRICES = {
     "ns_per_mac.conv": 0.3,
     "ns_per_mac.depthwise": 0.9,
     "ns_per_mac.linear": 0.5,
+    "ns_per_weight.read": 0.8,
     "ns_per_element.computed": 0.7,
+    "ns_per_element.patches": 0.1,
     "ns_per_element.moved": 1.5,
     "ns_per_kernel.call": 5000.0,
 }
@@ -43,7 +38,7 @@ def made_up_networks(count: int, seed: int = 0) -> dict[str, list[Kernel]]:
         return Kernel(
             kind=kind,
             in_channels=1,
-            out_channels=1,
+            out_channels=64,
             in_elements=rng.randint(1, 10**6),
             out_elements=rng.randint(1, 10**6),
             macs=0 if kind == "concat" else rng.randint(1, 10**7),
@@ -59,26 +54,25 @@ def price_ms(kernels: list[Kernel]) -> float:
     return sum(PRICES[name] * n for kernel in kernels for name, n in features(kernel)) / 1e6
 
 
-def fitted(networks: dict[str, list[Kernel]], times: dict[str, float]) -> Device:
-    return fit(
-        networks,
-        times,
-        board="b",
-        runtime="ncnn",
-        threads=1,
-        precision="fp32",
-        core="c",
-        source="s @ 1",
-        licence="l",
-        note="n",
-    )
+def fitted(networks: dict[str, list[Kernel]], times: dict[str, float], **changes: object) -> Device:
+    known: dict[str, object] = {
+        "board": "b",
+        "runtime": "ncnn",
+        "threads": 1,
+        "precision": "fp32",
+        "core": "c",
+        "source": "s @ 1",
+        "licence": "l",
+        "note": "n",
+    }
+    return fit(Measurements(networks=networks, measured_ms=times, **known | changes))
 
 
 def test_known_prices_are_recovered_from_exact_times() -> None:
     networks = made_up_networks(400)
     found = fitted(networks, {name: price_ms(kernels) for name, kernels in networks.items()})
     for name in ("ns_per_mac.pointwise", "ns_per_mac.conv", "ns_per_element.moved"):
-        assert found.weights[name] == pytest.approx(PRICES[name], rel=0.02), name
+        assert found.weights[name] == pytest.approx(PRICES[name], rel=0.1), name
     assert found.error.mean < 0.01
     assert found.error.within_10_percent == 1
     assert found.measured_kinds == dict.fromkeys(sorted(KINDS), 400)
@@ -87,20 +81,49 @@ def test_known_prices_are_recovered_from_exact_times() -> None:
 def test_a_price_that_nothing_decides_keeps_its_prior_ratio() -> None:
     networks = made_up_networks(50)
     times = {
-        name: 3e-7 * sum(NCNN_PRIOR[f] * n for k in kernels for f, n in features(k))
+        name: 3e-7 * sum(NCNN[f] * n for k in kernels for f, n in features(k))
         for name, kernels in networks.items()
     }
     weights = fitted(networks, times).weights
     ratio = weights["ns_per_mac.grouped_conv"] / weights["ns_per_mac.pointwise"]
-    assert ratio == pytest.approx(NCNN_PRIOR["ns_per_mac.grouped_conv"], rel=1e-4)
+    assert ratio == pytest.approx(NCNN["ns_per_mac.grouped_conv"], rel=1e-4)
 
 
-def test_prices_are_never_negative() -> None:
+def test_no_price_falls_far_below_the_prior() -> None:
     # The second network does more and takes less: least squares would pay for the second column.
     amounts = np.array([[1.0, 0.0], [1.0, 50.0], [2.0, 0.0]])
-    prices = solve(amounts, np.array([1.0, 0.5, 2.0]), np.ones(2))
-    assert (prices >= 0).all()
-    assert prices[1] < 0.01 < prices[0]
+    prices = solve(amounts, np.array([1.0, 0.5, 2.0]), np.array([1.0, 0.01]))
+    assert prices[1] == pytest.approx(LEAST_OF_PRIOR * 0.01 * prices[0], rel=0.5)
+    assert (prices > 0).all()
+
+
+def test_one_strange_network_does_not_bend_the_prices() -> None:
+    amounts = np.array([[float(i)] for i in range(1, 12)])
+    times = amounts[:, 0].copy()
+    times[-1] *= 3
+    assert solve(amounts, times, np.ones(1))[0] == pytest.approx(1.0, abs=LARGE_ERROR / 5)
+
+
+def test_a_family_is_left_out_together() -> None:
+    amounts = np.ones((4, 1))
+    times = np.array([1.0, 1.0, 2.0, 2.0])
+    families = ["a", "a", "b", "b"]
+    assert leave_out(amounts, times, np.ones(1), families) == pytest.approx([2.0, 2.0, 0.5, 0.5])
+    alone = leave_out(amounts, times, np.ones(1), list("abcd"))
+    assert np.abs(np.log(alone)).max() < np.log(2.0)
+
+
+def test_relatives_make_the_error_of_a_fit_larger() -> None:
+    # Times of two families differ by a factor that nothing in the kernels tells.
+    networks = made_up_networks(12)
+    times = {
+        name: price_ms(kernels) * (1.5 if i % 2 else 1.0)
+        for i, (name, kernels) in enumerate(networks.items())
+    }
+    related = fitted(networks, times, family=lambda name: str(int(name[3:]) % 2))
+    assert related.error.mean > fitted(networks, times).error.mean
+    with pytest.raises(UserError, match="all networks are of one family"):
+        fitted(networks, times, family=lambda name: "one")
 
 
 def test_networks_without_layers_are_left_out_and_too_few_are_refused() -> None:
@@ -140,10 +163,13 @@ def tables(tmp_path: Path) -> Path:
     for table, window in (("ncnn_layers.csv", "kh"), ("mobile_layers.csv", "k")):
         ops = ("pwconv", "dwconv", "concat")
         write(tmp_path / table, [layer(m, op, w, window) for m, w in models.items() for op in ops])
+    runs = [(board, threads) for board in BOARDS for threads in board.threads]
+    columns = [PHONE_COLUMN.format(column) for _, column, _, _ in PHONES]
     times = {m: (w * w + 9 * w) * 196 / 1e6 for m, w in models.items()}
     for table in ("mobile_tflite_ms.csv", "mobile_torch_ms.csv"):
-        write(tmp_path / table, [{"model": m, PHONE_COLUMN: t} for m, t in times.items()])
-    runs = [(board, threads) for board in BOARDS for threads in board.threads]
+        write(
+            tmp_path / table, [{"model": m, **dict.fromkeys(columns, t)} for m, t in times.items()]
+        )
     write(
         tmp_path / "ncnn_ms.csv",
         [
@@ -175,7 +201,9 @@ def test_the_command_writes_every_device_twice_alike(
     for out in ("one", "two"):
         main(["--measurements", str(tables), "--out", str(tables / out)])
     files = sorted((tables / "one").iterdir())
-    assert len(files) == sum(len(board.threads) for board in BOARDS) + 2
+    assert len(files) == sum(len(board.threads) for board in BOARDS) + sum(
+        len(p[-1]) for p in PHONES
+    )
     printed = capsys.readouterr().out
     for path in files:
         assert path.read_bytes() == (tables / "two" / path.name).read_bytes()
@@ -183,8 +211,10 @@ def test_the_command_writes_every_device_twice_alike(
         assert path.name == device.file_name
         assert device.key in printed
         assert len(device.networks) == 4
-        # 1 ns per multiply-add is what 64 channels of them cost almost alone.
-        assert 0.3 < device.weights["ns_per_mac.pointwise"] < 1.2
+        networks = read_layers(tables / "ncnn_layers.csv")
+        macs = sum(kernel.macs for kernel in networks["net64"])
+        # Four networks decide little; what must not be read would make it a hundredth.
+        assert 0.2 < predict_kernels(networks["net64"], device).ms / (macs / 1e6) < 2
 
 
 def test_broken_tables_end_in_a_sentence(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,7 +222,7 @@ def test_broken_tables_end_in_a_sentence(tables: Path, capsys: pytest.CaptureFix
     with pytest.raises(SystemExit) as caught:
         main(["--measurements", str(tables), "--out", str(tables / "out")])
     assert caught.value.code == 2
-    assert f"lacks the columns {PHONE_COLUMN}" in capsys.readouterr().err
+    assert f"lacks the columns {PHONE_COLUMN.format('iphonexs')}" in capsys.readouterr().err
     assert not (tables / "out").exists()
 
 
@@ -206,7 +236,7 @@ def test_an_operation_without_a_kind_is_refused_with_its_line(tables: Path) -> N
 @pytest.mark.parametrize("key", [key for key in DEVICES if device(key).counter is None])
 def test_a_kind_that_hardly_any_network_holds_follows_its_nearest(key: str) -> None:
     on = device(key)
-    ratios = NCNN_PRIOR if on.runtime == "ncnn" else OTHER_PRIOR
+    ratios = prior(on.runtime, on.precision, on.threads)
     for name, nearest in NEAREST.items():
         if on.measured_kinds.get(name.rpartition(".")[2], 0) < MEASURED_FROM_NETWORKS:
             expected = on.weights[nearest] * ratios[name] / ratios[nearest]

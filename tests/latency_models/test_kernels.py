@@ -4,7 +4,16 @@ from collections import Counter
 
 import pytest
 
-from latency_models.kernels import Kernel, conv_kind, features, kernels, network_kernels
+from latency_models.kernels import (
+    EXPONENTIAL,
+    ComputeKind,
+    Kernel,
+    conv_kind,
+    features,
+    kernels,
+    network_kernels,
+)
+from latency_models.priors import prior
 from search_space.plan import Fragment, Shape, Trace
 from search_space.spec import DenseStage, HeadSpec, NetworkSpec, StemSpec
 from search_space.zoo import ZOO
@@ -149,23 +158,79 @@ def test_the_kind_of_a_convolution(
     )
 
 
-def test_features_charge_multiply_adds_elements_and_the_call() -> None:
-    conv = Kernel(
-        kind="conv",
-        in_channels=2,
-        out_channels=1,
-        in_elements=10,
-        out_elements=5,
-        macs=90,
-        weights=18,
-        kernel=3,
+def compute(kind: ComputeKind, kernel: int = 1, groups: int = 1) -> Kernel:
+    """From 4 channels of 3 x 3 to 4, with nothing at the border."""
+    weights = 4 * 4 // groups * kernel**2
+    return Kernel(
+        kind=kind,
+        in_channels=4,
+        out_channels=4,
+        in_elements=36,
+        out_elements=36,
+        macs=weights * 9,
+        weights=weights,
+        kernel=kernel,
+        groups=groups,
     )
-    assert dict(features(conv)) == {
-        "ns_per_mac.conv": 90,
-        "ns_per_element.computed": 15,
+
+
+def test_features_charge_multiply_adds_memory_and_the_call() -> None:
+    assert dict(features(compute("pointwise"))) == {
+        "ns_per_mac.pointwise": 144,
+        "ns_per_weight.read": 16,
+        "ns_per_element.computed": 72,
         "ns_per_kernel.call": 1,
     }
     assert dict(features(move("gather", 10, 5))) == {
         "ns_per_element.moved": 15,
         "ns_per_kernel.call": 1,
     }
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_windows_are_charged_for_the_patches_that_they_read(groups: int) -> None:
+    kernel = compute("conv" if groups == 1 else "grouped_conv", 3, groups)
+    assert dict(features(kernel))["ns_per_element.patches"] == 9 * 36
+
+
+def test_large_depthwise_windows_have_a_price_of_their_own() -> None:
+    names = [dict(features(compute("depthwise", k, 4))).keys() for k in (3, 5)]
+    assert "ns_per_mac.depthwise" in names[0]
+    assert "ns_per_mac.depthwise_large" in names[1]
+
+
+def pooling(stride: int) -> Kernel:
+    return Kernel(
+        kind="pool",
+        in_channels=1,
+        out_channels=1,
+        in_elements=16,
+        out_elements=4,
+        kernel=3,
+        stride=stride,
+    )
+
+
+def test_pooling_is_charged_for_its_windows() -> None:
+    assert dict(features(pooling(2)))["ns_per_element.pooled"] == 36
+    assert dict(features(pooling(1)))["ns_per_element.pooled_densely"] == 36
+
+
+@pytest.mark.parametrize("function", EXPONENTIAL)
+def test_exponentials_are_charged_apart(function: str) -> None:
+    kernel = move("elementwise", 7, 7, function=function)
+    assert dict(features(kernel))["ns_per_element.exponential"] == 7
+
+
+@pytest.mark.parametrize(
+    ("runtime", "precision"), [("ncnn", "fp32"), ("ncnn", "fp16"), ("tflite", "fp32"), ("?", "?")]
+)
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("name", ZOO)
+def test_priors_name_a_price_for_whatever_is_charged(
+    name: str, runtime: str, precision: str, threads: int
+) -> None:
+    known = prior(runtime, precision, threads)
+    charged = {price for k in network_kernels(ZOO[name]) for price, _ in features(k)}
+    assert charged <= known.keys()
+    assert min(known.values()) > 0

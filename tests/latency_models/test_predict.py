@@ -61,7 +61,7 @@ def test_kinds_without_a_price_are_named_and_left_out() -> None:
     weights = dict(device(DEFAULT_DEVICE).weights)
     del weights["ns_per_element.moved"]
     found = predict_on(network(), changed(weights=weights))
-    assert found.unpriced == ("concat", "elementwise", "global_pool", "pool")
+    assert found.unpriced == ("concat", "elementwise")
     assert found.ms < predict(network()).ms
 
 

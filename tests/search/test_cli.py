@@ -200,7 +200,7 @@ BAD = {
     "searcher": (["run", "--searcher", "magic"], "known: optuna:gp"),
     "data": (["run", "--data", "mnist"], "known: cifar10"),
     "data-folder": (["run", "--data", "folder:/does/not/exist"], "looks for PATH/train/CLASS"),
-    "device": (["run", "--device", "toaster"], "raspberry-pi-4/ncnn/1"),
+    "device": (["run", "--device", "toaster"], "search latency devices"),
     "trials": (["run", "--trials", "0"], "`trials` (=0) must be at least 1"),
     "trials-text": (["run", "--trials", "many"], "invalid int value"),
     "epochs": (["run", "--epochs", "0"], "`epochs` (=0) must be a whole number of at least 1"),
