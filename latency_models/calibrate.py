@@ -13,9 +13,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from latency_models.charges import charges
 from latency_models.devices import Device, FitError
 from latency_models.fit import ERROR_DIGITS, Matrix, fit_error, solve
-from latency_models.kernels import Kernel, features
+from latency_models.kernels import Kernel
 from latency_models.sources import Networks
 from search_space.budget import counted
 from search_space.errors import UserError
@@ -79,7 +80,7 @@ def calibrated(
     names = sorted(measured_ms)
     _check(base, networks, measured_ms)
     columns = sorted(base.weights)
-    amounts = _amounts([networks[name] for name in names], columns)
+    amounts = _amounts(base, [networks[name] for name in names], columns)
     times = np.array([measured_ms[name] for name in names])
     base_ms = np.array([base.weights[column] for column in columns]) / 1e6
     all_prices = len(names) >= WEIGHTS_FROM_NETWORKS
@@ -112,7 +113,9 @@ def _check(base: Device, networks: Networks, measured_ms: Mapping[str, float]) -
             raise UserError(f"the time of {name} (={ms!r}) must be milliseconds above 0")
         if not networks.get(name):
             raise UserError(f"{name} was measured, and its layers are not known")
-        lacking = {k.kind for k in networks[name] for c, _ in features(k) if c not in base.weights}
+        lacking = {
+            k.kind for k in networks[name] for c, _ in charges(k, base) if c not in base.weights
+        }
         if lacking:
             raise UserError(
                 f"{base.key} has no price for {', '.join(sorted(lacking))} of {name}; leave the"
@@ -120,12 +123,12 @@ def _check(base: Device, networks: Networks, measured_ms: Mapping[str, float]) -
             )
 
 
-def _amounts(networks: Sequence[Sequence[Kernel]], columns: Sequence[str]) -> Matrix:
+def _amounts(base: Device, networks: Sequence[Sequence[Kernel]], columns: Sequence[str]) -> Matrix:
     """What each network is charged for, shape ``(networks, columns)``."""
     amounts = np.zeros((len(networks), len(columns)))
     for row, executed in zip(amounts, networks, strict=True):
         for kernel in executed:
-            for name, amount in features(kernel):
+            for name, amount in charges(kernel, base):
                 row[columns.index(name)] += amount
     return amounts
 

@@ -59,6 +59,8 @@ class Device:
         error: What the fit gets wrong.
         misfits: Networks of the source that the fit left out as it does not hold for them: by
             name, the predicted over the measured time.
+        counted_kinds: Kinds of kernels whose price is that of the instructions and cache misses
+            that emulation counts of them.
     """
 
     board: str
@@ -75,6 +77,7 @@ class Device:
     macs_range: tuple[int, int]
     error: FitError
     misfits: Mapping[str, float] = field(default_factory=dict)
+    counted_kinds: tuple[str, ...] = ()
 
     @cached_property
     def counter(self) -> str | None:
@@ -117,10 +120,9 @@ class Device:
             "macs_range": list(self.macs_range),
             "error": asdict(self.error),
             "misfits": dict(self.misfits),
+            "counted_kinds": list(self.counted_kinds),
         }
-        if not self.misfits:
-            del data["misfits"]
-        return data
+        return {n: value for n, value in data.items() if value or n not in _MAY_LACK}
 
     @classmethod
     def from_dict(cls, data: object) -> Device:
@@ -151,8 +153,11 @@ def load_device(path: Path) -> Device:
         ) from None
 
 
+_MAY_LACK: Mapping[str, Any] = {"misfits": {}, "counted_kinds": []}
+
+
 def _parse(data: object) -> Device:
-    values = {"misfits": {}} | data if isinstance(data, dict) else data
+    values = {**_MAY_LACK, **data} if isinstance(data, dict) else data
     values = dict(_record(values, Device, "the file"))
     for name in ("board", "runtime", "precision", "core", "source", "licence", "note"):
         _check(isinstance(values[name], str), name, values[name], "text")
@@ -160,10 +165,11 @@ def _parse(data: object) -> Device:
     values["weights"] = _numbers(values["weights"], "weights")
     values["measured_kinds"] = _numbers(values["measured_kinds"], "measured_kinds")
     values["misfits"] = _numbers(values["misfits"], "misfits")
-    networks = values["networks"]
-    named = isinstance(networks, list) and all(isinstance(n, str) for n in networks)
-    _check(named, "networks", networks, "a list of names")
-    values["networks"] = tuple(networks)
+    for name in ("networks", "counted_kinds"):
+        names = values[name]
+        named = isinstance(names, list) and all(isinstance(n, str) for n in names)
+        _check(named, name, names, "a list of names")
+        values[name] = tuple(names)
     span = values["macs_range"]
     ordered = (
         isinstance(span, list)

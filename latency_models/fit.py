@@ -10,17 +10,22 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from latency_models.charges import COUNTED, COUNTED_PRIOR, counted
+from latency_models.counting.builds import BUILDS, RuntimeBuild
+from latency_models.counting.model import counters
 from latency_models.devices import DATA, Device, FitError
-from latency_models.kernels import Kernel, features
+from latency_models.kernels import KINDS, Kernel, features
 from latency_models.predict import MEASURED_FROM_NETWORKS
 from latency_models.priors import prior
 from latency_models.sources import Measurements, ncnn_measurements, phone_measurements
@@ -48,7 +53,7 @@ than ``MEASURED_FROM_NETWORKS`` networks hold them: fitted to one network, it wo
 makes up for that network's other errors, and a search would exploit it."""
 
 Matrix = NDArray[np.float64]
-Charge = Callable[[Kernel], Iterable[tuple[str, int]]]
+Charge = Callable[[Kernel], Iterable[tuple[str, float]]]
 """What a kernel is charged for: pairs of a price's name and an amount."""
 
 
@@ -171,6 +176,7 @@ def fit(measured: Measurements) -> Device:
     for i, nearest in followers.items():
         prices_ns[i] = prices_ns[nearest] * ratios[i] / ratios[nearest]
     macs = [sum(kernel.macs for kernel in kernels) for kernels in networks]
+    by_counts = counted_prices(measured)
     left_out = leave_out(amounts, times, ratios, [measured.family(name) for name in names])
     return Device(
         board=measured.board,
@@ -184,12 +190,80 @@ def fit(measured: Measurements) -> Device:
         weights={
             column: round(float(ns), WEIGHT_DIGITS)
             for column, ns in zip(columns, prices_ns, strict=True)
-        },
+        }
+        | by_counts,
         measured_kinds=dict(sorted(kinds.items())),
         networks=tuple(names),
         macs_range=(min(macs), max(macs)),
         error=fit_error(left_out),
+        counted_kinds=tuple(k for k in KINDS if by_counts and kinds[k] < MEASURED_FROM_NETWORKS),
     )
+
+
+def counted_amounts(measured: Measurements) -> Matrix | None:
+    """What emulation says that each network executes, shape ``(networks, prices)``; None where it
+    says nothing of the runtime."""
+    if counters(measured.runtime, measured.precision) is None:
+        return None
+    networks = [measured.networks[name] for name in measured.names]
+    charge = partial(counted, runtime=measured.runtime, precision=measured.precision)
+    return charged(networks, COUNTED, charge)
+
+
+def counted_prices(measured: Measurements) -> dict[str, float]:
+    """What is counted costs so many nanoseconds on the board; empty where nothing was counted."""
+    amounts = counted_amounts(measured)
+    if amounts is None:
+        return {}
+    times = np.array([measured.measured_ms[name] for name in measured.names])
+    prices_ns = solve(amounts, times, np.array([COUNTED_PRIOR[name] for name in COUNTED])) * 1e6
+    return {
+        name: round(float(ns), WEIGHT_DIGITS) for name, ns in zip(COUNTED, prices_ns, strict=True)
+    }
+
+
+TRANSFERRED = (
+    *("raspberry-pi-3", "raspberry-pi-4", "raspberry-pi-5", "raspberry-pi-zero-2w"),
+    *("jetson-nano", "jetson-orin-nano", "rk3399", "rk3588"),
+)
+"""Boards that nobody has published times of onnxruntime for, and that people run it on."""
+
+
+def transferred(measured: Measurements, to: RuntimeBuild) -> Device:
+    """The board under a runtime that it was not measured with: the instructions and misses of that
+    runtime's kernels, at the prices that they have in the networks measured.
+
+    Its error is that of such prices on the networks measured, left out one at a time.
+    """
+    amounts = counted_amounts(measured)
+    assert amounts is not None
+    own = fit(measured)
+    times = np.array([measured.measured_ms[name] for name in measured.names])
+    ratios = np.array([COUNTED_PRIOR[name] for name in COUNTED])
+    families = [measured.family(name) for name in measured.names]
+    return dataclasses.replace(
+        own,
+        runtime=to.runtime,
+        precision=to.precision,
+        note=f"Not measured under {to.runtime}: what emulation counts of its kernels, at the prices"
+        f" that instructions and cache misses have in {len(own.networks)} networks measured under"
+        f" {own.runtime}. Calibrate it before you rely on its milliseconds.",
+        weights={name: own.weights[name] for name in COUNTED},
+        measured_kinds={},
+        networks=(),
+        error=fit_error(leave_out(amounts, times, ratios, families)),
+        counted_kinds=KINDS,
+    )
+
+
+def devices(directory: Path) -> Iterator[Device]:
+    """All devices that the tables of a folder tell of. Raises UserError."""
+    onnxruntime = next(build for build in BUILDS if build.runtime == "onnxruntime")
+    for measured in ncnn_measurements(directory):
+        yield fit(measured)
+        if measured.board in TRANSFERRED and measured.threads == 1:
+            yield transferred(measured, onnxruntime)
+    yield from map(fit, phone_measurements(directory))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -198,10 +272,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--measurements", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--out", type=Path, default=DATA, help="where the device files go")
     options = parser.parse_args(arguments)
-    directory: Path = options.measurements
     try:
-        measured = [*ncnn_measurements(directory), *phone_measurements(directory)]
-        found = [fit(m) for m in measured]
+        found = list(devices(options.measurements))
     except UserError as error:
         parser.exit(error.exit_code, f"{error}\n")
     options.out.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from latency_models.calls import Call, Role, executed
 from search_space import ops
@@ -35,6 +35,7 @@ MoveKind = Literal[
     "other",
 ]
 
+KINDS: tuple[ComputeKind | MoveKind, ...] = (*get_args(ComputeKind), *get_args(MoveKind))
 ELEMENTWISE = ("norm", "relu", "hard_swish", "sigmoid", "swish")
 """Functions of elementwise kernels; a norm may have an activation after it. Kernels of kind
 ``other`` have some more: see ``EXPONENTIAL``."""

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from latency_models.charges import charges
 from latency_models.devices import Device, device
-from latency_models.kernels import Kernel, features, network_kernels
-from latency_models.sketch import MACS, Row, kernel, sketch
-from search_space.cost import cost
+from latency_models.executed import executed_kernels, sketch
+from latency_models.kernels import Kernel
+from latency_models.sketch import MACS, Row, kernel
+from search_space.cost import cost, macs
 from search_space.plan import FRAGMENT_CACHE_SIZE, Planner, Shape, Writer
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def kernel_ms(kernel: Kernel, on: Device) -> float | None:
     if on.counter is not None:
         return None if kernel.is_unknown else on.ns_per_flop * kernel.macs / 1e6
     ns = 0.0
-    for name, amount in features(kernel):
+    for name, amount in charges(kernel, on):
         if name not in on.weights:
             return None
         ns += on.weights[name] * amount
@@ -115,7 +117,7 @@ def _sum(macs: int, charges: Iterable[_Charge]) -> _Price:
 def _step_price(
     writer: Writer, shapes: tuple[Shape, ...], settings: tuple[Any, ...], on: Device
 ) -> tuple[_Price, tuple[Shape, ...]]:
-    rows, outputs = sketch(writer, shapes, settings)
+    rows, outputs = sketch(on.runtime, writer, shapes, settings)
     macs = sum([row[MACS] for row in rows])
     return _sum(macs, [_row_charge(row, on) for row in rows]), outputs
 
@@ -161,14 +163,14 @@ def predict_network(network: Described, on: Device) -> Latency:
     return predict_on(network, on)
 
 
-def described_kernels(network: Described) -> Sequence[Kernel]:
-    """The kernels of a network that is described as a whole or by them."""
-    return network if isinstance(network, Sequence) else tuple(network_kernels(network))
+def described_kernels(network: Described, runtime: str) -> Sequence[Kernel]:
+    """The kernels that a runtime executes of a network that is described as a whole or by them."""
+    return network if isinstance(network, Sequence) else tuple(executed_kernels(network, runtime))
 
 
 def network_macs(network: Described) -> int:
-    """Its multiply-adds."""
-    return sum(kernel.macs for kernel in described_kernels(network))
+    """Its multiply-adds, those of the condensed form where it is described as a whole."""
+    return sum([k.macs for k in network]) if isinstance(network, Sequence) else macs(network)
 
 
 def _flops_price(flops: int, on: Device, unpriced: frozenset[str] = frozenset()) -> _Price:
@@ -181,7 +183,7 @@ def breakdown_ms(network: Described, on: Device) -> dict[str, float]:
     What a device's counter adds to the multiply-adds of a network is called ``not_macs``.
     """
     by_kind: dict[str, float] = defaultdict(float)
-    for k in described_kernels(network):
+    for k in described_kernels(network, on.runtime):
         if ms := kernel_ms(k, on):
             by_kind[k.kind] += ms
     if on.counter is not None and not isinstance(network, Sequence):
@@ -213,6 +215,8 @@ def _latency(prices: Sequence[_Price], on: Device, *remarks: str) -> Latency:
 
 
 def _remarks(on: Device, guessed: frozenset[str], outside_macs: int | None) -> tuple[str, ...]:
+    if not on.networks:
+        return (f"no network was measured on {on.key}",)
     remarks = [
         f"{kind}: in {on.measured_kinds.get(kind, 0)} of the {len(on.networks)} networks measured"
         for kind in sorted(guessed)

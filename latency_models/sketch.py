@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from latency_models.kernels import Kernel, conv_kind, squeeze_excite
-from search_space.plan import Learned, Pen, Reactivation, Shape, Writer
+from search_space.plan import Learned, Pen, Reactivation
 
 Row = tuple[Any, ...]
 """The fields of a kernel in the order of ``Kernel``."""
@@ -37,7 +37,7 @@ def _excitation(channels: int, size: int, hidden: int) -> tuple[Row, ...]:
     return tuple([tuple([getattr(kernel, name) for name in _FIELDS]) for kernel in found])
 
 
-class _Noted(NamedTuple):
+class Noted(NamedTuple):
     channels: int
     size: int
     id: int
@@ -53,15 +53,15 @@ class Sketch(Pen):
         self._notes: list[tuple[int, int, int, Row]] = []
         self._readers: list[int] = []
 
-    def value(self, channels: int, size: int) -> _Noted:
+    def value(self, channels: int, size: int) -> Noted:
         """A new value."""
         readers = self._readers
         number = len(readers)
         readers.append(0)
         # What a named tuple's own constructor does, without its arguments' names.
-        return tuple.__new__(_Noted, (channels, size, number))
+        return tuple.__new__(Noted, (channels, size, number))
 
-    def rows(self, outputs: Sequence[_Noted]) -> Iterator[Row]:
+    def rows(self, outputs: Sequence[Noted]) -> Iterator[Row]:
         """The kernels, with norms and activations folded as :func:`kernels` does."""
         readers = self._readers
         for value in outputs:
@@ -96,12 +96,12 @@ class Sketch(Pen):
     def _move(
         self,
         kind: str,
-        x: _Noted,
+        x: Noted,
         channels: int,
         size: int,
         settings: Row = (1, 1, 1, 1, ""),
         what: int = _OTHER,
-    ) -> _Noted:
+    ) -> Noted:
         """One input, one output; ``settings`` are the fields from ``kernel`` on."""
         inputs, before, number = x
         y = self.value(channels, size)
@@ -112,8 +112,8 @@ class Sketch(Pen):
         return y
 
     def conv(
-        self, name: str, x: _Noted, channels: int, *, kernel: int, stride: int = 1, groups: int = 1
-    ) -> _Noted:
+        self, name: str, x: Noted, channels: int, *, kernel: int, stride: int = 1, groups: int = 1
+    ) -> Noted:
         inputs, before, read = x
         size = (before - 1) // stride + 1
         y = self.value(channels, size)
@@ -128,30 +128,28 @@ class Sketch(Pen):
         self._notes.append((_CONV, read, y.id, (*row, 1, "")))
         return y
 
-    def norm(self, name: str, x: _Noted) -> _Noted:
+    def norm(self, name: str, x: Noted) -> Noted:
         return self._move("elementwise", x, *x[:2], _NORMED, _NORM)
 
-    def act(self, name: str, x: _Noted, kind: str) -> _Noted:
+    def act(self, name: str, x: Noted, kind: str) -> Noted:
         return self._move("elementwise", x, *x[:2], (1, 1, 1, 1, kind), _ACT)
 
-    def norm_act(self, name: str, x: _Noted, kind: str) -> _Noted:
+    def norm_act(self, name: str, x: Noted, kind: str) -> Noted:
         # One note for two: nobody else reads what is between them.
         return self._move("elementwise", x, *x[:2], _NORMED, _NORM_ACT)
 
-    def _gather(self, x: _Noted, channels: int, block: int = 1) -> _Noted:
+    def gather(self, x: Noted, channels: int, block: int = 1) -> Noted:
         return self._move("gather", x, channels, x.size, (1, 1, 1, channels // block, ""))
 
     def learned(
-        self, name: str, x: _Noted, channels: int, how: Learned, kept: int, activation: str
-    ) -> _Noted:
-        y = self._gather(x, how.groups * kept, how.block)
+        self, name: str, x: Noted, channels: int, how: Learned, kept: int, activation: str
+    ) -> Noted:
+        y = self.gather(x, how.groups * kept, how.block)
         y = self.norm_act(name, y, activation)
         y = self.conv(name, y, channels, kernel=1, groups=how.groups)
         return self.shuffle(name, y, how.groups)
 
-    def sparse(
-        self, x: _Noted, new: _Noted, how: Reactivation, kept: int, activation: str
-    ) -> _Noted:
+    def sparse(self, x: Noted, new: Noted, how: Reactivation, kept: int, activation: str) -> Noted:
         y = self.norm_act("sfr", new, activation) if how.order == "pre" else new
         y = self.shuffle("sfr", y, new.channels // how.groups)
         updates = how.groups * kept
@@ -162,23 +160,21 @@ class Sketch(Pen):
         y = self._move("index_add", y, x.channels, x.size, (1, 1, 1, parts, ""))
         return self.sum("sfr_add", (x, self.norm_act("sfr", y, activation)))
 
-    def squeeze_excite(
-        self, name: str, x: _Noted, reduction: int, *, normed: bool = False
-    ) -> _Noted:
+    def squeeze_excite(self, name: str, x: Noted, reduction: int, *, normed: bool = False) -> Noted:
         y = self.value(x.channels, x.size)
         self._readers[x.id] += 1
         for row in _excitation(x.channels, x.size, x.channels // reduction):
             self._notes.append((_OTHER, x.id, y.id, row))
         return y
 
-    def shuffle(self, name: str, x: _Noted, groups: int) -> _Noted:
+    def shuffle(self, name: str, x: Noted, groups: int) -> Noted:
         if groups in (1, x.channels):
             return x
         return self._move("shuffle", x, *x[:2], (1, 1, groups, 1, ""), _SHUFFLE)
 
     def _join(
-        self, kind: str, values: Sequence[_Noted], inputs: int, channels: int, parts: int = 1
-    ) -> _Noted:
+        self, kind: str, values: Sequence[Noted], inputs: int, channels: int, parts: int = 1
+    ) -> Noted:
         size = values[0].size
         y = self.value(channels, size)
         read = 0
@@ -189,39 +185,39 @@ class Sketch(Pen):
         self._notes.append((_OTHER, values[0].id, y.id, row))
         return y
 
-    def concat(self, name: str, values: Sequence[_Noted]) -> _Noted:
+    def concat(self, name: str, values: Sequence[Noted]) -> Noted:
         if len(values) == 1:
             return values[0]
         channels = sum([v.channels for v in values])
         return self._join("concat", values, channels, channels, len(values))
 
-    def split(self, name: str, x: _Noted, channels: Sequence[int]) -> tuple[_Noted, ...]:
+    def split(self, name: str, x: Noted, channels: Sequence[int]) -> tuple[Noted, ...]:
         if len(channels) == 1:
             return (x,)
         self._move("split", x, x.channels, x.size, (1, 1, 1, len(channels), ""))
         return tuple([self.value(c, x.size) for c in channels])
 
-    def sum(self, name: str, values: Sequence[_Noted]) -> _Noted:
+    def sum(self, name: str, values: Sequence[Noted]) -> Noted:
         if len(values) == 1:
             return values[0]
         return self._join("binary", values, values[0].channels, values[0].channels)
 
-    def avg_pool(self, name: str, x: _Noted, *, kernel: int, stride: int) -> _Noted:
+    def avg_pool(self, name: str, x: Noted, *, kernel: int, stride: int) -> Noted:
         size = (x.size - kernel) // stride + 1
         return self._move("pool", x, x.channels, size, (kernel, stride, 1, 1, ""))
 
-    def max_pool(self, name: str, x: _Noted, *, kernel: int, stride: int) -> _Noted:
+    def max_pool(self, name: str, x: Noted, *, kernel: int, stride: int) -> Noted:
         size = (x.size - 1) // stride + 1
         return self._move("pool", x, x.channels, size, (kernel, stride, 1, 1, ""))
 
-    def global_pool(self, name: str, x: _Noted) -> _Noted:
+    def global_pool(self, name: str, x: Noted) -> Noted:
         return self._move("global_pool", x, x.channels, 1)
 
-    def flatten(self, name: str, x: _Noted) -> _Noted:
+    def flatten(self, name: str, x: Noted) -> Noted:
         self._readers[x.id] += 1
         return self.value(x.channels * x.size * x.size, 1)
 
-    def linear(self, name: str, x: _Noted, channels: int, *, bias: bool) -> _Noted:
+    def linear(self, name: str, x: Noted, channels: int, *, bias: bool) -> Noted:
         y = self.value(channels, 1)
         self._readers[x.id] += 1
         macs = x.channels * channels
@@ -230,16 +226,6 @@ class Sketch(Pen):
         return y
 
     def learned_linear(
-        self, name: str, x: _Noted, channels: int, factor: int, *, bias: bool, at_conversion: bool
-    ) -> _Noted:
-        return self.linear(name, self._gather(x, x.channels // factor), channels, bias=bias)
-
-
-def sketch(
-    writer: Writer, shapes: Sequence[Shape], settings: tuple[Any, ...]
-) -> tuple[tuple[Row, ...], tuple[Shape, ...]]:
-    """The kernels of what a writer writes in condensed form, and the shapes of its outputs."""
-    pen = Sketch()
-    outputs = writer(pen, tuple([pen.value(*shape) for shape in shapes]), *settings)
-    rows = tuple(pen.rows(outputs))
-    return rows, tuple([Shape(v.channels, v.size) for v in outputs])
+        self, name: str, x: Noted, channels: int, factor: int, *, bias: bool, at_conversion: bool
+    ) -> Noted:
+        return self.linear(name, self.gather(x, x.channels // factor), channels, bias=bias)

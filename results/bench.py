@@ -118,6 +118,8 @@ Run = Any
 
 def onnxruntime_run(folder: Path, image: Any, threads: int) -> Run:
     """A network's ONNX file."""
+    # It reports what it runs to its makers unless told not to.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     onnxruntime = importlib.import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     # Threads that are counted inherit the cores of this process; onnxruntime pins others itself.

@@ -17,6 +17,7 @@ from search import (
     arguments,
     bench_kit,
     commands,
+    emulating,
     exporting,
     importing,
     latency,
@@ -186,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     latency.add_predict(command("predict", latency.predict, under))
     latency.add_evaluate(command("evaluate", latency.evaluate, under))
     latency.add_calibrate(command("calibrate", latency.calibrate, under))
+    emulating.add_arguments(command("emulate", emulating.emulate, under))
     bench_kit.add_arguments(command("bench-kit", bench_kit.bench_kit, under))
 
     group = subparsers.add_parser("space", help="Questions about a search space.")

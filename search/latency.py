@@ -213,7 +213,7 @@ def calibrate(args: argparse.Namespace) -> int:
         raise UserError(f"--out {args.out} must end in .yaml, as --device expects it")
     base = device(args.base)
     measured = read_measured(args.measured, base, runtime=args.runtime, threads=args.threads)
-    networks = _measured_networks(measured.ms, args.layers)
+    networks = _measured_networks(measured.ms, args.layers, measured.runtime or base.runtime)
     on = calibrated(
         base,
         networks,
@@ -237,7 +237,9 @@ def calibrate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measured_networks(names: Iterable[str], layers: Path | None) -> dict[str, Sequence[Kernel]]:
+def _measured_networks(
+    names: Iterable[str], layers: Path | None, runtime: str
+) -> dict[str, Sequence[Kernel]]:
     """The kernels of each network, out of the table of layers if it is there."""
     from latency_models.layer_table import read_layers
     from latency_models.predict import described_kernels
@@ -246,7 +248,7 @@ def _measured_networks(names: Iterable[str], layers: Path | None) -> dict[str, S
     for name in names:
         if name not in found:
             read = _networks(name, None)
-            found |= {name: described_kernels(network) for name, network in read.items()}
+            found |= {name: described_kernels(network, runtime) for name, network in read.items()}
     return found
 
 

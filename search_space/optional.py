@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
 from typing import Any
 
 from search_space.errors import UserError
+
+# onnxruntime from 1.29 on reports what it runs to its makers, on Linux too, unless told not to
+# before it is loaded (microsoft/onnxruntime, pull request 27379).
+QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
 
 
 def import_optional(name: str, *, extra: str) -> Any:
@@ -19,6 +24,8 @@ def import_optional(name: str, *, extra: str) -> Any:
     Raises:
         UserError: it is not installed; the message says how to install it.
     """
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -2,4 +2,7 @@
 
 import os
 
+from search_space.optional import QUIET
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.update(QUIET)

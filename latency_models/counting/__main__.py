@@ -1,0 +1,61 @@
+"""Counts the designed kernels under emulation and fits what lies between them.
+
+    scripts/setup_arm DIR
+    python -m latency_models.counting --arm DIR     # measures, a quarter of an hour
+    python -m latency_models.counting               # fits the shipped tables anew
+
+The same wheels give the same tables to within one part in ten thousand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from latency_models.counting.builds import BUILDS, RuntimeBuild
+from latency_models.counting.designed import designed
+from latency_models.counting.fitting import fitted, left_out_error
+from latency_models.counting.measure import count_kernels, read_table, write_table
+from latency_models.emulator import Emulator
+from search_space.errors import UserError
+
+
+def _measure(build: RuntimeBuild, arm: Path, folder: Path) -> None:
+    kernels = list(designed())
+    counts = count_kernels(kernels, build, Emulator(arm))
+    write_table(zip(kernels, counts, strict=True), folder / build.counts.name)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command; prints one row per build."""
+    parser = argparse.ArgumentParser(
+        prog="python -m latency_models.counting", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--arm", type=Path, metavar="DIR", help="measure with this emulator")
+    parser.add_argument("--out", type=Path, default=BUILDS[0].counts.parent, help="of the tables")
+    parser.add_argument("--build", choices=[b.name for b in BUILDS], help="default: all")
+    options = parser.parse_args(arguments)
+    versions = {}
+    try:
+        for build in BUILDS:
+            if options.build in (None, build.name):
+                if options.arm:
+                    _measure(build, options.arm, options.out)
+                    versions = json.loads((options.arm / "versions.json").read_text("utf-8"))
+                counted = read_table(options.out / build.counts.name)
+                model = fitted(build, counted, versions)
+                (options.out / build.model.name).write_text(model.to_yaml(), encoding="utf-8")
+                mean, median = left_out_error(build, counted)
+                print(
+                    f"{build.name:20} {len(counted)} kernels, instructions of kernels left out:"
+                    f" mean error {mean:.1%}, median {median:.1%}",
+                    flush=True,
+                )
+    except (UserError, OSError) as error:
+        parser.exit(2, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Counts the designed kernels under emulation, and the tables that hold the counts."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from latency_models.counting.builds import RuntimeBuild
+from latency_models.counting.ncnn_jobs import Job, ncnn_job
+from latency_models.counting.onnx_jobs import nothing_job, onnx_job
+from latency_models.emulator import Counts, Emulator
+from latency_models.kernels import Kernel
+
+GUEST = Path(__file__).parent / "guest.py"
+Counted = tuple[Kernel, Counts]
+
+
+def run_jobs(jobs: Sequence[Job], build: RuntimeBuild, emulator: Emulator) -> list[Counts]:
+    """The counts of every stage of every job, in order.
+
+    Raises:
+        UserError: the runtime refuses a job.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "jobs.json"
+        file.write_text(json.dumps(jobs), encoding="utf-8")
+        marks = emulator.run(GUEST, build.runtime, file, build.precision, core=build.core)
+    counts = [counted for _, counted in marks]
+    triples = zip(counts[0::3], counts[1::3], counts[2::3], strict=True)
+    return [(after - before) - (idle - after) for before, after, idle in triples]
+
+
+def count_kernels(
+    kernels: Sequence[Kernel], build: RuntimeBuild, emulator: Emulator
+) -> list[Counts]:
+    """What each kernel costs by itself, its weights not in the caches, what it reads just written.
+
+    Raises:
+        UserError: the runtime refuses one.
+    """
+    if build.runtime == "ncnn":
+        return run_jobs([ncnn_job(kernel) for kernel in kernels], build, emulator)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        jobs = [nothing_job(folder / "nothing.onnx")]
+        jobs += [onnx_job(kernel, folder / f"{i}.onnx") for i, kernel in enumerate(kernels)]
+        return run_jobs(jobs, build, emulator)
+
+
+# --- Tables -----------------------------------------------------------------------------------
+
+_KERNEL = [f.name for f in fields(Kernel)]
+_COUNTS = [f.name for f in fields(Counts)]
+_TEXT = ("kind", "function")
+
+
+def write_table(counted: Iterable[Counted], path: Path) -> None:
+    """One row per kernel: its fields, then its counts."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [*_KERNEL, *_COUNTS], lineterminator="\n")
+        writer.writeheader()
+        for kernel, counts in counted:
+            writer.writerow({**asdict(kernel), **asdict(counts)})
+
+
+def read_table(path: Path) -> list[Counted]:
+    """What :func:`write_table` wrote."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        (
+            Kernel(**{n: row[n] if n in _TEXT else int(row[n]) for n in _KERNEL}),  # type: ignore[arg-type]
+            Counts(**{n: int(row[n]) for n in _COUNTS}),
+        )
+        for row in rows
+    ]

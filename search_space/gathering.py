@@ -1,0 +1,54 @@
+"""Where a condensed layer pays as it is: told from numbers of channels alone, for each runtime.
+
+The rules of :mod:`search_space.layout` that rewrite a trained network, and latency models that
+price one nobody has trained, must agree; here they read the same figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathering:
+    """When a runtime executes a learned 1x1 convolution as gather, grouped convolution, shuffle.
+
+    Attributes:
+        worth: Least inputs * outputs / (inputs + outputs): dense, a layer multiplies inputs by
+            outputs; condensed, it moves a few times inputs + outputs.
+        block: Channels that must be gathered together; 1 where single ones may be.
+        multiple: Channels of the groups of other convolutions: groups that are no multiple of so
+            many channels are merged; 1 for none.
+        dense_classifier: Whether a condensed classifier reads all its inputs.
+    """
+
+    worth: float
+    block: int = 1
+    multiple: int = 1
+    dense_classifier: bool = False
+
+    def pays(self, inputs: int, outputs: int, groups: int, kept: int, block: int) -> bool:
+        """Whether a layer is gathered; each of its groups keeps ``kept`` inputs in blocks."""
+        return (
+            outputs % groups == 0
+            and inputs * outputs / (inputs + outputs) >= self.worth
+            and 0 < groups * kept <= 2 * inputs
+            and block % self.block == 0
+        )
+
+    def merged(self, inputs: int, outputs: int, groups: int) -> int:
+        """The most groups, of those that divide these, whose channels are whole multiples; else
+        one."""
+        if self.multiple == 1:
+            return groups
+        divisors = (g for g in range(groups, 0, -1) if groups % g == 0)
+        sizes = ((g, inputs // g, outputs // g) for g in divisors)
+        return next((g for g, i, o in sizes if i % self.multiple == o % self.multiple == 0), 1)
+
+
+GATHERING: Mapping[str, Gathering] = {
+    "ncnn": Gathering(worth=15, block=4, multiple=4, dense_classifier=True),
+    "onnxruntime": Gathering(worth=10),
+}
+"""By runtime, as counted on emulated ARM cores (docs/speed.md)."""
