@@ -3,7 +3,7 @@
 ::
 
     python -m benchmarks.inference condensenetv2-a condensenet-c benchmarks/specs/*.yaml
-    python -m benchmarks.inference condensenetv2-a --lowerings canonical onnxruntime --breakdown
+    python -m benchmarks.inference condensenetv2-a --lowerings canonical onnxruntime-x86 --breakdown
 
 Every network is lowered, compared with its masked form, and timed: batch 1, one thread, in turn
 with mobilenet_v2 run by run, so that a machine that slows down slows both and neither depends on
@@ -43,7 +43,7 @@ from search_space.graph import Graph
 from search_space.lowering import LOWERINGS, lower
 
 BASE = "mobilenet_v2"
-RUNTIMES = {"onnxruntime": ("onnxruntime",), "eager": ("torch",)}
+RUNTIMES = {"onnxruntime": ("onnxruntime-x86",), "eager": ("torch",)}
 """The lowerings that each runtime is timed with unless others are named."""
 LARGEST_DIFFERENCE = 1e-4
 WARM_UP_ROUNDS = 3

@@ -5,8 +5,6 @@ Every format takes the condensed network, lowered for its runtime; none holds a 
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from results import ncnn_graph
 from results.onnx_graph import INPUT, OPSET, OUTPUT, write_onnx
 from results.weights import load_weights
 from search_space import NetworkSpec
@@ -235,50 +234,15 @@ NCNN_PARAM, NCNN_BIN = "model.ncnn.param", "model.ncnn.bin"
 
 
 def _write_ncnn(network: Network, folder: Path, options: ExportOptions) -> None:
-    ncnn, pnnx = import_optional("ncnn", extra="ncnn"), import_optional("pnnx", extra="ncnn")
-    example = _example(network)
-    with tempfile.TemporaryDirectory(dir=folder) as name:
-        work = Path(name)
-        trace(Deployed(_lowered("ncnn", network, options)), example, work / "model.pt")
-        shape = ",".join(map(str, example.shape))
-        done = subprocess.run(
-            # In half precision, its default, the file would differ from the network.
-            [pnnx.EXEC_PATH, "model.pt", f"inputshape=[{shape}]", "fp16=0"],
-            cwd=work,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        param = work / NCNN_PARAM
-        if done.returncode or not param.is_file():
-            raise UserError(
-                f"pnnx could not convert {network.spec.id}: {done.stderr.strip()[-500:]!r};"
-                " leave ncnn out of --format"
-            )
-        check_ncnn_layers(param.read_text(encoding="utf-8"), ncnn)
-        for file in (NCNN_PARAM, NCNN_BIN):
-            (work / file).replace(folder / file)
-
-
-def check_ncnn_layers(param: str, ncnn: Any) -> None:
-    """Holds a ``.param`` file against the layers that ncnn has; pnnx writes others silently.
-
-    Raises:
-        UserError: ncnn lacks some of its layers; the message names them.
-    """
-    kinds = {line.split()[0] for line in param.splitlines()[2:] if line.strip()}
-    unknown = sorted(kind for kind in kinds if ncnn.layer_to_index(kind) < 0)
-    if unknown:
-        raise UserError(
-            f"pnnx wrote layers that ncnn {ncnn.__version__} does not have: {', '.join(unknown)};"
-            " leave ncnn out of --format"
-        )
+    graph = _lowered("ncnn", network, options)
+    ncnn_graph.write_ncnn(graph, folder / NCNN_PARAM, folder / NCNN_BIN)
 
 
 def _run_ncnn(folder: Path, images: Images) -> Images:
     ncnn = import_optional("ncnn", extra="ncnn")
     net = ncnn.Net()
     net.opt.use_vulkan_compute = False
+    net.opt.num_threads = 1  # several wait for each other where others use the machine, too
     for option in ("packed", "storage", "arithmetic"):
         setattr(net.opt, f"use_fp16_{option}", False)
     for load, file in ((net.load_param, NCNN_PARAM), (net.load_model, NCNN_BIN)):
@@ -287,8 +251,8 @@ def _run_ncnn(folder: Path, images: Images) -> Images:
     logits = []
     for image in images:
         extractor = net.create_extractor()
-        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(image)).clone())
-        code, output = extractor.extract("out0")
+        extractor.input(ncnn_graph.INPUT, ncnn.Mat(np.ascontiguousarray(image)).clone())
+        code, output = extractor.extract(ncnn_graph.OUTPUT)
         if code != 0:
             raise UserError(f"ncnn {ncnn.__version__} cannot run {NCNN_PARAM} (code {code})")
         logits.append(np.array(output).reshape(-1))
@@ -336,7 +300,7 @@ with torch.no_grad():
     ),
     "onnx": Format(
         files=(ONNX,),
-        lowering="onnxruntime",
+        lowering="onnxruntime-arm",
         write=_write_onnx,
         run=_run_onnx,
         extra="export",
@@ -344,6 +308,7 @@ with torch.no_grad():
 import onnxruntime
 session = onnxruntime.InferenceSession("{ONNX}")
 (logits,) = session.run(None, {{"{INPUT}": images}})""",
+        note="It is arranged for ARM; for x86 with AVX-512 export with --lowering onnxruntime-x86.",
     ),
     "ncnn": Format(
         files=(NCNN_PARAM, NCNN_BIN),
@@ -357,10 +322,10 @@ net = ncnn.Net()
 net.load_param("{NCNN_PARAM}")
 net.load_model("{NCNN_BIN}")
 extractor = net.create_extractor()
-extractor.input("in0", ncnn.Mat(images[0]).clone())
-code, logits = extractor.extract("out0")""",
-        note="ncnn has no gather of channels: this file holds dense 1x1 convolutions, with more"
-        " weights than the network.",
+extractor.input("{ncnn_graph.INPUT}", ncnn.Mat(images[0]).clone())
+code, logits = extractor.extract("{ncnn_graph.OUTPUT}")""",
+        note="ncnn gathers channels slowly: this file holds dense 1x1 convolutions, with more"
+        " weights than the network, where channels are not kept in whole blocks of four.",
     ),
 }
 """What ``--format`` accepts."""

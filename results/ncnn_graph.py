@@ -1,30 +1,23 @@
-"""An ncnn network written directly from a graph: ``.param``, its layers as text, and ``.bin``,
-their weights.
+"""An ncnn network written directly from a graph: ``.param``, its layers, and ``.bin``, their
+weights in the same order.
 
-One function per kind of node in ``WRITERS``. A line of ``.param`` names a layer's kind and name,
-how many blobs it reads and writes, these, and its parameters by number; ``.bin`` holds the weights
-in the order of the layers (ncnn's wiki, "param and model file structure" and "operation param
-weight table").
+One function per kind of node in ``WRITERS``; the numbers of parameters and the order of weights are
+those of ncnn's wiki, "operation param weight table".
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from results.ncnn_layers import Layer, Parameters, param_text, renamed, split
 from search_space.graph import Array, Graph, Index, Node, addition_tables, shuffled
 
-MAGIC = 7767517
 INPUT, OUTPUT = "in0", "out0"
 NAME_LENGTH = 200
 """ncnn reads names of up to 255 characters."""
-
-Parameter = int | float | Sequence[int] | Sequence[float]
-Parameters = dict[int, Parameter]
 
 HARD: Parameters = {0: 1 / 6, 1: 0.5}
 """Slope and offset of the hard sigmoid and hard swish."""
@@ -43,43 +36,11 @@ GATES: dict[str, tuple[str, Parameters]] = {
     "hard_sigmoid": ("HardSigmoid", HARD),
 }
 ADD, MULTIPLY = 0, 2
+"""Of ``BinaryOp``."""
 MAXIMUM, MEAN = 0, 1
+"""Of ``Pooling``."""
 ROUNDED_DOWN = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """One line of ``.param``.
-
-    Args:
-        kind: Of ncnn's layers.
-        name: Its own, without spaces.
-        inputs: Names of the blobs that it reads.
-        outputs: Names of those that it writes.
-        parameters: By ncnn's numbers.
-    """
-
-    kind: str
-    name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    parameters: Parameters = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        counts = (str(len(self.inputs)), str(len(self.outputs)))
-        parameters = (_parameter(*p) for p in self.parameters.items())
-        return " ".join((self.kind, self.name, *counts, *self.inputs, *self.outputs, *parameters))
-
-
-def _parameter(number: int, value: Parameter) -> str:
-    if isinstance(value, Sequence):  # a list has a number of its own, and its length in front
-        return ",".join((f"{-23300 - number}={len(value)}", *map(_number, value)))
-    return f"{number}={_number(value)}"
-
-
-def _number(value: float) -> str:
-    """At most the 15 characters that ncnn reads; one with a point is no integer."""
-    return str(value) if isinstance(value, int) else f"{value:.7e}"
+"""Of ``Pooling``: rows and columns that fill no window are left out."""
 
 
 class Writer:
@@ -93,12 +54,6 @@ class Writer:
         size: Parameters = {0: width, 1: height, 2: channels}
         self.blobs = {graph.input.name: self.add("Input", parameters=size)}
         """By the value of the graph that they hold."""
-
-    def write(self, node: Node) -> None:
-        """The layers of the next node."""
-        self.node = node
-        inputs = (self.blobs[name] for name in node.inputs)
-        self.blobs[node.name] = WRITERS[node.kind](self, node, *inputs)
 
     def add(self, kind: str, *inputs: str, parameters: Parameters | None = None) -> str:
         """A layer that writes one blob, which bears its name."""
@@ -161,15 +116,9 @@ def _product(
 
 
 def _affine(w: Writer, node: Node, x: str) -> str:
-    channels = node.shape.channels
-    y = w.add("BatchNorm", x, parameters={0: channels, 1: 0.0})
-    for values in (
-        node.tensors["scale"],
-        np.zeros(channels),
-        np.ones(channels),
-        node.tensors["shift"],
-    ):
-        w.vector(values)
+    y = w.add("Scale", x, parameters={0: node.shape.channels, 1: 1})
+    w.vector(node.tensors["scale"])
+    w.vector(node.tensors["shift"])
     return _activation(w, node, y)
 
 
@@ -216,14 +165,10 @@ def _runs(index: Index) -> list[tuple[int, int]]:
 
 def _pick(w: Writer, x: str, index: Index, channels: int) -> str:
     """Channels taken out in runs of neighbours and joined again."""
-    import os
-
     runs = _runs(index)
     if len(runs) == 1:
         return _crop(w, x, *runs[0])
-    if os.environ.get("PICK") == "crop":
-        return w.add("Concat", *(_crop(w, x, *run) for run in runs), parameters={0: 0})
-    # Each part of the input between two cuts is read as often as a run contains it.
+    # One layer cuts wherever a run begins or ends; a layer per run takes several times as long.
     cuts = sorted({c for run in runs for c in run} - {0, channels})
     parts = w.add_many("Slice", x, outputs=len(cuts) + 1, parameters={2: cuts, 1: 0})
     places = {start: i for i, start in enumerate((0, *cuts))}
@@ -316,53 +261,18 @@ WRITERS: dict[str, Callable[..., str]] = {
 
 
 def ncnn_model(graph: Graph) -> tuple[str, bytes]:
-    """The text of ``.param`` and the bytes of ``.bin``, for one image at a time.
+    """The text of ``.param`` and the bytes of ``.bin``; the network takes one image at a time.
 
     Args:
         graph: Of any lowering.
     """
     w = Writer(graph)
     for node in graph.nodes[1:]:
-        w.write(node)
-    layers = _split(
-        _renamed(w.layers, {w.blobs[graph.input.name]: INPUT, w.blobs[graph.output]: OUTPUT})
-    )
-    blobs = sum(len(layer.outputs) for layer in layers)
-    lines = (str(MAGIC), f"{len(layers)} {blobs}", *map(str, layers))
-    return "\n".join(lines) + "\n", b"".join(w.weights)
-
-
-def _renamed(layers: Sequence[Layer], names: dict[str, str]) -> list[Layer]:
-    return [
-        replace(
-            layer,
-            inputs=tuple(names.get(blob, blob) for blob in layer.inputs),
-            outputs=tuple(names.get(blob, blob) for blob in layer.outputs),
-        )
-        for layer in layers
-    ]
-
-
-def _split(layers: Sequence[Layer]) -> list[Layer]:
-    """The layers with a copy of each blob for each that reads it: ncnn allows one reader."""
-    readers = Counter(blob for layer in layers for blob in layer.inputs)
-    copies: dict[str, list[str]] = {}
-    result: list[Layer] = []
-    for layer in layers:
-        inputs = tuple(copies[b].pop(0) if b in copies else b for b in layer.inputs)
-        result.append(replace(layer, inputs=inputs))
-        for blob in layer.outputs:
-            if readers[blob] > 1:
-                copies[blob] = [f"{blob}_copy{i}" for i in range(readers[blob])]
-                result.append(
-                    Layer(
-                        kind="Split",
-                        name=f"{blob}_split",
-                        inputs=(blob,),
-                        outputs=tuple(copies[blob]),
-                    )
-                )
-    return result
+        w.node = node
+        inputs = (w.blobs[name] for name in node.inputs)
+        w.blobs[node.name] = WRITERS[node.kind](w, node, *inputs)
+    ends = {w.blobs[graph.input.name]: INPUT, w.blobs[graph.output]: OUTPUT}
+    return param_text(split(renamed(w.layers, ends))), b"".join(w.weights)
 
 
 def write_ncnn(graph: Graph, param: Path, weights: Path) -> None:

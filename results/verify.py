@@ -35,8 +35,8 @@ EAGER = "eager"
 """The form that torch executes operation by operation, fast."""
 DEFAULT_FORMS = (
     *TORCH_FORMS,
-    *("onnx", "onnx:canonical"),
-    *(f"{EAGER}:{name}" for name in LOWERINGS if name not in ("onnxruntime", "canonical")),
+    *("onnx", "onnx:canonical", "onnx:onnxruntime-x86"),
+    *(f"{EAGER}:{name}" for name in LOWERINGS if name != "canonical" and "onnxruntime" not in name),
 )
 """Every lowering once: what each is made for is not always installed."""
 REAL_IMAGES = ("china.jpg", "flower.jpg")

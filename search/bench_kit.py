@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runtime",
         choices=(*RUNTIMES, "both"),
         default="both",
-        help="whose files it holds; ncnn needs the extra `ncnn` here (default %(default)s)",
+        help="whose files it holds; onnxruntime's need the extra `export` (default %(default)s)",
     )
     parser.add_argument(
         "--networks",

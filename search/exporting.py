@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXPORT_FORMATS = ("state_dict", "torchscript", "onnx", "ncnn")
 FORMS = ("masked", "condensed", *EXPORT_FORMATS, "eager")
 EXPORTERS = ("dynamo", "direct")
-LOWERINGS = ("canonical", "dense", "onnxruntime", "torch", "ncnn")
+LOWERINGS = ("canonical", "dense", "onnxruntime-arm", "onnxruntime-x86", "torch", "ncnn")
 
 ARM_VARIABLE = "SEARCH_ARM"
 """Environment variable that names an emulated ARM userland."""

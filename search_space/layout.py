@@ -224,12 +224,13 @@ def _separated(conv: Node, inputs: int) -> list[Node]:
     return [*filters, *sums, total, activation]
 
 
-def gather_inputs(worth: float) -> Rule:
+def gather_inputs(worth: float, block: int = 1) -> Rule:
     """A learned 1x1 convolution as gather, grouped convolution and gather where that pays.
 
     Dense, it executes inputs x outputs multiply-adds per position; condensed, it moves a few times
-    inputs + outputs elements. Condensed where inputs x outputs / (inputs + outputs) >= ``worth``
-    and the groups together read at most twice the inputs.
+    inputs + outputs elements. Condensed where inputs x outputs / (inputs + outputs) >= ``worth``,
+    the groups together read at most twice the inputs, and each reads whole blocks of ``block``
+    channels: ncnn moves these together, others one by one.
     """
 
     def rule(node: Node, graph: Graph) -> Sequence[Node] | None:
@@ -242,11 +243,19 @@ def gather_inputs(worth: float) -> Rule:
             return None
         used = [np.flatnonzero(weight[g::groups].any((0, 2, 3))) for g in range(groups)]
         kept = max(map(len, used))
-        if not 0 < groups * kept <= 2 * inputs:
+        if not 0 < groups * kept <= 2 * inputs or not all(_in_blocks(u, block) for u in used):
             return None
         return _gathered(node, [_filled(u, inputs, kept) for u in used])
 
     return everywhere(rule)
+
+
+def _in_blocks(used: Index, block: int) -> bool:
+    """Whether sorted channels are whole blocks, the first of which starts at channel 0."""
+    starts = used[::block]
+    return not (starts % block).any() and np.array_equal(
+        used, np.add.outer(starts, np.arange(block)).ravel()
+    )
 
 
 def _filled(used: Index, inputs: int, kept: int) -> Index:
@@ -304,33 +313,6 @@ def compose_gathers(graph: Graph) -> Graph:
         return [
             replace(node, kind="gather", inputs=(source.name,), tensors=tensors, groups=1, start=0)
         ]
-
-    return everywhere(rule)(graph)
-
-
-def split_gathers(graph: Graph) -> Graph:
-    """A gather becomes slices, one per run of neighbours, that are concatenated."""
-
-    def rule(node: Node, graph: Graph) -> Sequence[Node] | None:
-        if node.kind != "gather":
-            return None
-        index = node.tensors["index"]
-        ends = np.flatnonzero(np.diff(index) != 1) + 1
-        runs = [(int(run[0]), len(run)) for run in np.split(index, ends)]
-        slices = {
-            (start, length): Node(
-                kind="slice",
-                name=f"{node.name}_{start}_{length}",
-                inputs=node.inputs,
-                shape=node.shape._replace(channels=length),
-                start=start,
-            )
-            for start, length in dict.fromkeys(runs)
-        }
-        if len(runs) == 1:
-            return [replace(slices[runs[0]], name=node.name)]
-        inputs = tuple(slices[run].name for run in runs)
-        return [*slices.values(), replace(node, kind="concat", inputs=inputs, tensors={})]
 
     return everywhere(rule)(graph)
 

@@ -19,7 +19,6 @@ from search_space.layout import (
     pool_early,
     repeat_gates,
     separate_groups,
-    split_gathers,
 )
 from search_space.padding import pad_channels
 
@@ -32,7 +31,9 @@ LOWERINGS: dict[str, tuple[Rule, ...]] = {
     "canonical": (),
     # One convolution per layer, for runtimes that move channels badly.
     "dense": (dense_convs, dense_linears),
-    "onnxruntime": (
+    "onnxruntime-arm": (*FOLDING, pool_early, gather_inputs(10)),
+    # Whole blocks of channels, which AVX-512 computes as fast as parts of them.
+    "onnxruntime-x86": (
         *FOLDING,
         pool_early,
         separate_groups(BLOCK, 4),
@@ -52,8 +53,8 @@ LOWERINGS: dict[str, tuple[Rule, ...]] = {
         merge_groups(BLOCK),
         compose_gathers,
     ),
-    # It can take channels apart and join them, not gather or scatter them.
-    "ncnn": (*FOLDING, dense_linears, pool_early, split_gathers),
+    # It takes channels apart and joins them, which pays for whole registers of four.
+    "ncnn": (*FOLDING, dense_linears, pool_early, merge_groups(4), gather_inputs(15, block=4)),
 }
 """Rules by the name of a lowering. A new lowering is one line here."""
 

@@ -71,11 +71,19 @@ def test_a_runtime_that_the_kit_has_no_files_for_is_refused(tiny: Tiny, tmp_path
 def test_a_missing_library_is_named_and_nothing_is_written(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pnnx", None)
-    monkeypatch.setitem(sys.modules, "ncnn", None)
-    with pytest.raises(UserError, match=r"ncnn is needed and not installed.*\[ncnn\]"):
-        write_kit({"plain": tiny("plain")}, tmp_path / "kit", ["ncnn"])
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UserError, match=r"onnx is needed and not installed.*\[export\]"):
+        write_kit({"plain": tiny("plain")}, tmp_path / "kit", ["onnxruntime"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ncnn_files_are_written_without_ncnn(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ncnn", None)
+    write_kit({"plain": tiny("plain")}, tmp_path / "kit", ["ncnn"])
+    names = {path.name for path in (tmp_path / "kit" / "1-plain").iterdir()}
+    assert names == {bench.NCNN_PARAM, bench.NCNN_BIN}
 
 
 def test_an_unknown_runtime_and_a_folder_in_the_way_are_refused(tiny: Tiny, tmp_path: Path) -> None:
@@ -88,7 +96,6 @@ def test_an_unknown_runtime_and_a_folder_in_the_way_are_refused(tiny: Tiny, tmp_
 
 def test_ncnn_files_are_timed(tiny: Tiny, tmp_path: Path) -> None:
     pytest.importorskip("ncnn")
-    pytest.importorskip("pnnx")
     kit = tmp_path / "kit"
     write_kit({"learned": tiny("learned")}, kit, ["ncnn"])
     assert json.loads((kit / "kit.json").read_text())[0]["image"] == [3, 8, 8]

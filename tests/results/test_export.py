@@ -58,7 +58,7 @@ def test_a_folder_holds_all_that_a_user_takes_away(
     text = (out / "card.md").read_text(encoding="utf-8")
     assert ("untrained" in text) is not trained
     macs = executed_macs("onnx", condensed_form(network), DIRECT)
-    assert f"| multiply-adds executed by model.onnx (lowering onnxruntime) | {macs:,} |" in text
+    assert f"| multiply-adds executed by model.onnx (lowering onnxruntime-arm) | {macs:,} |" in text
     assert "A condensed CNN" in text
     assert FORMATS["onnx"].usage in text
     assert spec.id in text

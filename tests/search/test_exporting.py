@@ -78,7 +78,7 @@ def test_export_writes_what_verify_and_others_read_back(
     assert "condensed-onnx" in printed.out
     text = (out / "card.md").read_text(encoding="utf-8")
     assert "untrained" not in printed.out + text
-    assert "onnx (lowering onnxruntime, written by the direct exporter)" in text
+    assert "onnx (lowering onnxruntime-arm, written by the direct exporter)" in text
     again = ["verify", str(out / "architecture.yaml"), "--weights", f"{out}/weights.safetensors"]
     assert main(again) == 0
     capsys.readouterr()

@@ -18,7 +18,6 @@ from search_space.layout import (
     regroup,
     repeat_gates,
     separate_groups,
-    split_gathers,
 )
 
 Applied = Callable[..., Graph]
@@ -104,6 +103,17 @@ def test_a_dense_layer_reads_what_its_groups_use_where_that_pays(
     assert kinds(applied(gather_inputs(3.0), dense)) == ["conv"], "4 x 6 / (4 + 6) is less"
 
 
+@pytest.mark.parametrize(("index", "gathers"), [([4, 5, 0, 1], True), ([3, 4, 0, 1], False)])
+def test_channels_may_have_to_be_read_in_whole_blocks(
+    index: list[int], gathers: bool, sketch: Any, applied: Applied
+) -> None:
+    s = sketch(channels=6)
+    y = s.indexed("gather", "x", index=index, channels=4)
+    dense = dense_convs(s.graph(s.add("shuffle", s.conv(y, 4, groups=2), groups=2)))
+    assert "gather" in kinds(applied(gather_inputs(0.0), dense))
+    assert ("gather" in kinds(applied(gather_inputs(0.0, block=2), dense))) is gathers
+
+
 def test_a_group_that_uses_less_than_another_reads_zeros(sketch: Any, applied: Applied) -> None:
     s = sketch()
     y = s.conv("x", 4, learned_groups=2)
@@ -122,15 +132,6 @@ def test_moves_of_moves_are_one_gather(sketch: Any, applied: Applied) -> None:
     after = applied(compose_gathers, s.graph(y))
     assert kinds(after) == ["gather"]
     assert after.nodes[1].tensors["index"].tolist() == [1, 1, 6]
-
-
-def test_gathers_are_runs_of_neighbours(sketch: Any, applied: Applied) -> None:
-    s = sketch(channels=8)
-    y = s.indexed("gather", "x", index=[4, 5, 6, 1, 4, 5, 6], channels=7)
-    after = applied(split_gathers, s.graph(y))
-    assert kinds(after) == ["slice", "slice", "concat"]
-    y = s.indexed("gather", "x", index=[4, 5], channels=2)
-    assert kinds(applied(split_gathers, s.graph(y))) == ["slice"]
 
 
 def test_norms_are_depthwise_and_gates_repeated_on_maps(sketch: Any, applied: Applied) -> None:
