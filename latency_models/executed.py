@@ -7,11 +7,11 @@ The rules are those of :mod:`search_space.lowering`, told from numbers of channe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from latency_models.kernels import Kernel
-from latency_models.sketch import Noted, Row, Sketch, kernel
+from latency_models.sketch import FOLDED_THROUGH, Noted, Row, Sketch, kernel
 from search_space.gathering import GATHERING, Gathering
 from search_space.plan import Learned, Planner, Reactivation, Shape, Writer
 
@@ -19,35 +19,70 @@ if TYPE_CHECKING:
     from search_space.spec import NetworkSpec
 
 
+class _Linear(NamedTuple):
+    """A 1x1 convolution that was noted last; average pooling behind it runs before it."""
+
+    output: int
+    start: int
+    input: Noted
+    note: Callable[[Noted], Noted]
+
+
 class Lowered(Sketch):
     """Notes the kernels of a layer as a runtime's lowering leaves it."""
 
-    __slots__ = ("_how",)
+    __slots__ = ("_how", "_linear")
 
     def __init__(self, how: Gathering) -> None:
         super().__init__()
         self._how = how
+        self._linear: _Linear | None = None
+
+    def _noted(self, x: Noted, note: Callable[[Noted], Noted]) -> Noted:
+        start = len(self._notes)
+        y = note(x)
+        self._linear = _Linear(y.id, start, x, note)
+        return y
 
     def conv(
         self, name: str, x: Noted, channels: int, *, kernel: int, stride: int = 1, groups: int = 1
     ) -> Noted:
         if 1 < groups < x.channels:
             groups = self._how.merged(x.channels, channels, groups)
-        return super().conv(name, x, channels, kernel=kernel, stride=stride, groups=groups)
+
+        def note(x: Noted) -> Noted:
+            return Sketch.conv(self, name, x, channels, kernel=kernel, stride=stride, groups=groups)
+
+        return self._noted(x, note) if kernel == stride == 1 else note(x)
+
+    def avg_pool(self, name: str, x: Noted, *, kernel: int, stride: int) -> Noted:
+        before = self._linear
+        if before is None or before.output != x.id or self._readers[x.id]:
+            return super().avg_pool(name, x, kernel=kernel, stride=stride)
+        del self._notes[before.start :]
+        self._readers[before.input.id] -= 1
+        return before.note(super().avg_pool(name, before.input, kernel=kernel, stride=stride))
 
     def learned(
         self, name: str, x: Noted, channels: int, how: Learned, kept: int, activation: str
     ) -> Noted:
-        y = self.norm_act(name, x, activation)
-        if not self._how.pays(x.channels, channels, how.groups, kept, how.block):
-            return super().conv(name, y, channels, kernel=1)
-        y = self.gather(y, how.groups * kept, how.block)
-        y = super().conv(name, y, channels, kernel=1, groups=how.groups)
-        return self.shuffle(name, y, how.groups)
+        gathers = self._how.pays(x.channels, channels, how.groups, kept, how.block)
+
+        def note(x: Noted) -> Noted:
+            if not gathers:
+                return Sketch.conv(self, name, x, channels, kernel=1)
+            y = self.gather(x, how.groups * kept, how.block)
+            y = Sketch.conv(self, name, y, channels, kernel=1, groups=how.groups)
+            if self._how.shuffles or how.groups == 1:
+                return self.shuffle(name, y, how.groups)
+            # What follows it was folded into the convolution before the gather was made.
+            return self._move("gather", y, *y[:2], (1, 1, 1, channels, ""), FOLDED_THROUGH)
+
+        return self._noted(self.norm_act(name, x, activation), note)
 
     def sparse(self, x: Noted, new: Noted, how: Reactivation, kept: int, activation: str) -> Noted:
         y = self.norm_act("sfr", new, activation) if how.order == "pre" else new
-        y = super().conv("sfr", y, x.channels, kernel=how.kernel)
+        y = self.conv("sfr", y, x.channels, kernel=how.kernel)
         if how.order == "post":
             y = self.norm_act("sfr", y, activation)
         return self.sum("sfr_add", (x, y))

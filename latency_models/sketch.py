@@ -20,7 +20,7 @@ Row = tuple[Any, ...]
 
 _FIELDS = tuple(f.name for f in fields(Kernel))
 MACS = _FIELDS.index("macs")
-_CONV, _LINEAR, _SHUFFLE, _NORM, _NORM_ACT, _ACT, _OTHER = range(7)
+_CONV, _LINEAR, FOLDED_THROUGH, _NORM, _NORM_ACT, _ACT, _OTHER = range(7)
 
 
 def kernel(row: Row) -> Kernel:
@@ -78,7 +78,7 @@ class Sketch(Pen):
                 takes_act.add(written)
             elif what == _LINEAR:
                 takes_act.add(written)
-            elif what == _SHUFFLE:
+            elif what == FOLDED_THROUGH:
                 for taking in (takes_norm, takes_act):
                     if alone and read in taking:
                         taking.add(written)
@@ -170,7 +170,7 @@ class Sketch(Pen):
     def shuffle(self, name: str, x: Noted, groups: int) -> Noted:
         if groups in (1, x.channels):
             return x
-        return self._move("shuffle", x, *x[:2], (1, 1, groups, 1, ""), _SHUFFLE)
+        return self._move("shuffle", x, *x[:2], (1, 1, groups, 1, ""), FOLDED_THROUGH)
 
     def _join(
         self, kind: str, values: Sequence[Noted], inputs: int, channels: int, parts: int = 1

@@ -21,12 +21,14 @@ class Gathering:
         multiple: Channels of the groups of other convolutions: groups that are no multiple of so
             many channels are merged; 1 for none.
         dense_classifier: Whether a condensed classifier reads all its inputs.
+        shuffles: Whether the groups' outputs are brought into order by a shuffle; else by a gather.
     """
 
     worth: float
     block: int = 1
     multiple: int = 1
     dense_classifier: bool = False
+    shuffles: bool = True
 
     def pays(self, inputs: int, outputs: int, groups: int, kept: int, block: int) -> bool:
         """Whether a layer is gathered; each of its groups keeps ``kept`` inputs in blocks."""
@@ -49,6 +51,6 @@ class Gathering:
 
 GATHERING: Mapping[str, Gathering] = {
     "ncnn": Gathering(worth=15, block=4, multiple=4, dense_classifier=True),
-    "onnxruntime": Gathering(worth=10),
+    "onnxruntime": Gathering(worth=10, shuffles=False),
 }
 """By runtime, as counted on emulated ARM cores (docs/speed.md)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from search_space.errors import UnknownName
 from search_space.folding import FOLDING, dense_convs, dense_linears
+from search_space.gathering import GATHERING
 from search_space.graph import Graph, Rule
 from search_space.layout import (
     compose_gathers,
@@ -26,12 +27,14 @@ BLOCK = 16
 """Channels that onnxruntime computes at once with AVX-512; whole blocks of 16 are whole blocks of
 8 and 4 too."""
 
+_ONNXRUNTIME, _NCNN = GATHERING["onnxruntime"], GATHERING["ncnn"]
+
 LOWERINGS: dict[str, tuple[Rule, ...]] = {
     # As the plan has it.
     "canonical": (),
     # One convolution per layer, for runtimes that move channels badly.
     "dense": (dense_convs, dense_linears),
-    "onnxruntime-arm": (*FOLDING, pool_early, gather_inputs(10)),
+    "onnxruntime-arm": (*FOLDING, pool_early, gather_inputs(_ONNXRUNTIME.worth)),
     # Whole blocks of channels, which AVX-512 computes as fast as parts of them.
     "onnxruntime-x86": (
         *FOLDING,
@@ -54,7 +57,13 @@ LOWERINGS: dict[str, tuple[Rule, ...]] = {
         compose_gathers,
     ),
     # It takes channels apart and joins them, which pays for whole registers of four.
-    "ncnn": (*FOLDING, dense_linears, pool_early, merge_groups(4), gather_inputs(15, block=4)),
+    "ncnn": (
+        *FOLDING,
+        dense_linears,
+        pool_early,
+        merge_groups(_NCNN.multiple),
+        gather_inputs(_NCNN.worth, _NCNN.block),
+    ),
 }
 """Rules by the name of a lowering. A new lowering is one line here."""
 
