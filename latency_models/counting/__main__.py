@@ -22,10 +22,18 @@ from latency_models.emulator import Emulator
 from search_space.errors import UserError
 
 
+VERSIONS = "versions.json"
+"""Beside the tables: what was emulated, and by what."""
+_TOLD = ("qemu", "libc", "numpy", "ncnn", "onnxruntime")
+
+
 def _measure(build: RuntimeBuild, arm: Path, folder: Path) -> None:
     kernels = list(designed())
     counts = count_kernels(kernels, build, Emulator(arm))
     write_table(zip(kernels, counts, strict=True), folder / build.counts.name)
+    made = json.loads((arm / VERSIONS).read_text(encoding="utf-8"))
+    told = {name: made[name] for name in _TOLD if name in made}
+    (folder / VERSIONS).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,13 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=BUILDS[0].counts.parent, help="of the tables")
     parser.add_argument("--build", choices=[b.name for b in BUILDS], help="default: all")
     options = parser.parse_args(arguments)
-    versions = {}
     try:
         for build in BUILDS:
             if options.build in (None, build.name):
                 if options.arm:
                     _measure(build, options.arm, options.out)
-                    versions = json.loads((options.arm / "versions.json").read_text("utf-8"))
+                versions = json.loads((options.out / VERSIONS).read_text(encoding="utf-8"))
                 counted = read_table(options.out / build.counts.name)
                 model = fitted(build, counted, versions)
                 (options.out / build.model.name).write_text(model.to_yaml(), encoding="utf-8")
