@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from latency_models.counting.builds import RuntimeBuild
     from latency_models.emulator import Counts, Emulator
     from search_space import NetworkSpec
+    from search_space.graph import Graph
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,35 +88,46 @@ def _build(on: Device) -> RuntimeBuild:
     )
 
 
-def whole_network(spec: NetworkSpec, build: RuntimeBuild, emulator: Emulator) -> Counts:
-    """What one image costs, of the network with random weights as it would be exported.
+LOWERING = {"ncnn": "ncnn", "onnxruntime": "onnxruntime-arm"}
+"""How networks are exported for each runtime."""
+
+
+def whole_network(
+    spec: NetworkSpec, build: RuntimeBuild, emulator: Emulator, lowering: str | None = None
+) -> Counts:
+    """What one image costs, of the condensed network with random weights.
+
+    Args:
+        spec: The network.
+        build: The runtime and the core.
+        emulator: Where it runs.
+        lowering: A key of ``LOWERINGS``; None for that of ``search export``.
 
     Raises:
         UserError: the emulator fails.
     """
     from latency_models.counting.measure import run_jobs
-
-    with tempfile.TemporaryDirectory() as name:
-        return run_jobs(_jobs(spec, build.runtime, Path(name)), build, emulator)[0]
-
-
-def _jobs(spec: NetworkSpec, runtime: str, folder: Path) -> list[dict[str, Any]]:
-    from results.ncnn_graph import INPUT, OUTPUT, ncnn_model
-
-    from latency_models.counting.onnx_jobs import nothing_job
-    from results.onnx_graph import INPUT as IMAGES
-    from results.onnx_graph import write_onnx
     from results.verify import random_network
     from search_space.flatten import flatten
     from search_space.lowering import lower
 
     network = random_network(spec).to_inference()
-    channels, size = spec.image_channels, spec.image_size
+    graph = lower(flatten(network), lowering or LOWERING[build.runtime])
+    with tempfile.TemporaryDirectory() as name:
+        return run_jobs(_jobs(graph, build.runtime, Path(name)), build, emulator)[0]
+
+
+def _jobs(graph: Graph, runtime: str, folder: Path) -> list[dict[str, Any]]:
+    from latency_models.counting.onnx_jobs import nothing_job
+    from results.ncnn_graph import INPUT, OUTPUT, ncnn_model
+    from results.onnx_graph import INPUT as IMAGES
+    from results.onnx_graph import write_onnx
+
+    channels, height, width = graph.input.shape
     if runtime == "ncnn":
-        param, _ = ncnn_model(lower(flatten(network), "ncnn"))
-        inputs = {INPUT: [size, size, channels]}
-        return [{"param": param, "inputs": inputs, "before": [], "stages": [OUTPUT]}]
+        inputs = {INPUT: [width, height, channels]}
+        return [{"param": ncnn_model(graph)[0], "inputs": inputs, "before": [], "stages": [OUTPUT]}]
     file = folder / "network.onnx"
-    write_onnx(lower(flatten(network), "onnxruntime-arm"), file, name="network")
-    inputs = {IMAGES: [1, channels, size, size]}
+    write_onnx(graph, file, name="network")
+    inputs = {IMAGES: [1, channels, height, width]}
     return [nothing_job(folder / "nothing.onnx"), {"model": str(file), "inputs": inputs}]

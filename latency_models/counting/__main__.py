@@ -21,7 +21,6 @@ from latency_models.counting.measure import count_kernels, read_table, write_tab
 from latency_models.emulator import Emulator
 from search_space.errors import UserError
 
-
 VERSIONS = "versions.json"
 """Beside the tables: what was emulated, and by what."""
 _TOLD = ("qemu", "libc", "numpy", "ncnn", "onnxruntime")
