@@ -78,9 +78,11 @@ def calibrated(
     if "/" in board or len(board.split()) != 1:
         raise UserError(f"the board's name {board!r} must be one word without /")
     names = sorted(measured_ms)
-    _check(base, networks, measured_ms)
+    # What a kernel executes is the runtime's own; only prices are the base's.
+    there = replace(base, runtime=runtime or base.runtime)
+    _check(there, networks, measured_ms)
     columns = sorted(base.weights)
-    amounts = _amounts(base, [networks[name] for name in names], columns)
+    amounts = _amounts(there, [networks[name] for name in names], columns)
     times = np.array([measured_ms[name] for name in names])
     base_ms = np.array([base.weights[column] for column in columns]) / 1e6
     all_prices = len(names) >= WEIGHTS_FROM_NETWORKS
@@ -92,9 +94,8 @@ def calibrated(
 
     found_ms = prices(amounts, times)
     device = replace(
-        base,
+        there,
         board=board,
-        runtime=runtime or base.runtime,
         threads=threads or base.threads,
         core=core,
         source=f"measured on {board}; the prices of {base.key}, from {base.source}",

@@ -60,8 +60,8 @@ class Kernel:
         parts: Pieces that channels are moved in: inputs of a concat, outputs of a split, runs of
             neighbouring channels of a gather or an index-add at the worst.
         function: What an elementwise kernel computes: a name of ``ELEMENTWISE`` or
-            ``EXPONENTIAL``; of a kernel of the kind ``other``, the name of an operation that no
-            price is known for.
+            ``EXPONENTIAL``; ``avg`` or ``max`` of a pooling, where that is known; of a kernel of
+            the kind ``other``, the name of an operation that no price is known for.
     """
 
     kind: ComputeKind | MoveKind
@@ -172,7 +172,8 @@ def _settings(op: Op) -> dict[str, Any]:
     """What is told of a moving kernel beside the tensors it reads and writes."""
     match op:
         case ops.AvgPool() | ops.MaxPool():
-            return {"kernel": op.kernel, "stride": op.stride}
+            function = "avg" if isinstance(op, ops.AvgPool) else "max"
+            return {"kernel": op.kernel, "stride": op.stride, "function": function}
         case ops.Gather():
             return {"parts": op.output.channels // op.block}
         case ops.IndexAdd() | ops.Scatter():

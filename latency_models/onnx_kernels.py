@@ -135,7 +135,9 @@ def _index_add(node: OnnxNode, g: OnnxGraph) -> Made:
 
 def _pool(node: OnnxNode, g: OnnxGraph) -> Made:
     window, strides = node.attributes["kernel_shape"], node.attributes.get("strides", [1])
-    return "other", _move("pool", node, g, kernel=max(window), stride=max(strides))
+    function = "avg" if node.op == "AveragePool" else "max"
+    settings = {"kernel": max(window), "stride": max(strides), "function": function}
+    return "other", _move("pool", node, g, **settings)
 
 
 def _global_pool(node: OnnxNode, g: OnnxGraph) -> Made:

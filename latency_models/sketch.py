@@ -204,11 +204,11 @@ class Sketch(Pen):
 
     def avg_pool(self, name: str, x: Noted, *, kernel: int, stride: int) -> Noted:
         size = (x.size - kernel) // stride + 1
-        return self._move("pool", x, x.channels, size, (kernel, stride, 1, 1, ""))
+        return self._move("pool", x, x.channels, size, (kernel, stride, 1, 1, "avg"))
 
     def max_pool(self, name: str, x: Noted, *, kernel: int, stride: int) -> Noted:
         size = (x.size - 1) // stride + 1
-        return self._move("pool", x, x.channels, size, (kernel, stride, 1, 1, ""))
+        return self._move("pool", x, x.channels, size, (kernel, stride, 1, 1, "max"))
 
     def global_pool(self, name: str, x: Noted) -> Noted:
         return self._move("global_pool", x, x.channels, 1)

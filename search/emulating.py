@@ -49,7 +49,7 @@ def emulate(args: argparse.Namespace) -> int:
         for k in executed_kernels(spec, build.runtime)
     ]
     found = observed(counts)
-    predicted = np.sum([row for row in amounts if row], axis=0)
+    predicted = np.array([row for row in amounts if row]).reshape(-1, len(COUNTED)).sum(axis=0)
     prices_ns = np.array([on.weights[name] for name in COUNTED])
     ms, predicted_ms = (float(prices_ns @ np.array(c)) / 1e6 for c in (found, predicted))
     if args.json:

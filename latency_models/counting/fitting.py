@@ -45,8 +45,17 @@ def solve(given: Matrix, counted: Matrix) -> Coefficients:
         weighted = given * weight[:, None]
         unit = np.abs(weighted).max(axis=0) + 1e-30
         found = nnls(weighted / unit, counter * weight)[0] / unit
+        # Where the fit is loose, least relative squares come out too low.
+        found *= _correction(given @ found, counter)
         rows.append(tuple(float(f"{value:.{DIGITS}g}") for value in found))
     return tuple(rows)
+
+
+def _correction(predicted: Matrix, counted: Matrix) -> float:
+    """What brings the mean of predicted over counted to 1."""
+    executed = counted > 0
+    mean = float((predicted[executed] / counted[executed]).mean()) if executed.any() else 0.0
+    return 1 / mean if mean > 0 else 1.0
 
 
 def _by_routine(counted: Sequence[Counted], lanes: int) -> Mapping[str, list[int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from latency_models.counting.ncnn_jobs import Job, ncnn_job
 from latency_models.counting.onnx_jobs import nothing_job, onnx_job
 from latency_models.emulator import Counts, Emulator
 from latency_models.kernels import Kernel
+from search_space.errors import UserError
 
 GUEST = Path(__file__).parent / "guest.py"
 Counted = tuple[Kernel, Counts]
@@ -69,13 +70,20 @@ def write_table(counted: Iterable[Counted], path: Path) -> None:
 
 
 def read_table(path: Path) -> list[Counted]:
-    """What :func:`write_table` wrote."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        (
-            Kernel(**{n: row[n] if n in _TEXT else int(row[n]) for n in _KERNEL}),  # type: ignore[arg-type]
-            Counts(**{n: int(row[n]) for n in _COUNTS}),
-        )
-        for row in rows
-    ]
+    """What :func:`write_table` wrote.
+
+    Raises:
+        UserError: the table cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [_row(row) for row in csv.DictReader(file)]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"table of counts {path}: cannot be read ({error!r}); measure it anew with --arm"
+        ) from None
+
+
+def _row(row: Mapping[str, str]) -> Counted:
+    kernel = {name: row[name] if name in _TEXT else int(row[name]) for name in _KERNEL}
+    return Kernel(**kernel), Counts(**{name: int(row[name]) for name in _COUNTS})  # type: ignore[arg-type]

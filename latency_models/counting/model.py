@@ -72,10 +72,19 @@ def _words(k: Kernel, lanes: int) -> tuple[str, ...]:
 
 
 def _ragged(lanes: int, *channels: int) -> str:
-    if not any(n % lanes for n in channels):
+    """How channels, read and written, fail to fill registers; nothing where they do."""
+    words = (_unfilled(lanes, n) for n in channels)
+    return " ".join(f"{side}-{word}" for side, word in zip(_SIDES, words, strict=False) if word)
+
+
+_SIDES = ("in", "out")
+
+
+def _unfilled(lanes: int, channels: int) -> str:
+    if channels % lanes == 0:
         return ""
     # Half-filled registers are handled as such where they hold eight.
-    return "halves" if lanes == 8 and not any(n % 4 for n in channels) else "ragged"
+    return "halves" if lanes == 8 and channels % 4 == 0 else "ragged"
 
 
 def _may_tile(k: Kernel) -> bool:
@@ -85,7 +94,7 @@ def _may_tile(k: Kernel) -> bool:
 def stand_ins(name: str) -> list[str]:
     """What is asked for a routine's coefficients, the nearest first."""
     kind, *rest = name.split()
-    found = [" ".join([kind, *rest[:n]]) for n in range(len(rest), 0, -1)]
+    found = [" ".join([kind, *rest[:n]]) for n in range(len(rest), -1, -1)]
     found += [f"{kind} {ANY}"]
     return [*found, *stand_ins(" ".join([_LIKE[kind], *rest]))] if kind in _LIKE else found
 

@@ -15,8 +15,11 @@ from latency_models.calibrate import (
     calibrated,
     scale,
 )
+from latency_models.charges import COUNTED
+from latency_models.executed import executed_kernels
 from latency_models.kernels import Kernel
 from latency_models.predict import DEFAULT_DEVICE, predict_kernels
+from search_space import ZOO
 from search_space.errors import UserError
 
 BASE = device(DEFAULT_DEVICE)
@@ -78,7 +81,7 @@ def test_changed_prices_are_recovered_from_many_networks() -> None:
             kernel("conv", int(10 ** rng.uniform(5, 8)), 1000),
             kernel("pointwise", int(10 ** rng.uniform(5, 8)), 1000),
             kernel("depthwise", int(10 ** rng.uniform(4, 7)), 1000),
-            kernel("gather", 0, int(10 ** rng.uniform(5, 7))),
+            kernel("concat", 0, int(10 ** rng.uniform(5, 7))),
         ]
         for i in range(100)
     }
@@ -142,6 +145,28 @@ def test_a_calibrated_device_is_read_back(tmp_path: Path) -> None:
     assert load_device(path).to_dict() == found.to_dict()
     assert device(str(path)) is device(str(path))
     assert device(str(path)).key == "mine/onnxruntime/4"
+
+
+def test_kinds_priced_by_their_counts_stay_so_and_their_prices_are_scaled() -> None:
+    prices_ns = dict.fromkeys(COUNTED, 0.5)
+    base = dataclasses.replace(
+        BASE, weights=dict(BASE.weights) | prices_ns, counted_kinds=("gather",)
+    )
+    measured_ms = {name: 2.5 * ms for name, ms in times(base, 4).items()}
+    found = calibrated(base, NETWORKS, measured_ms, board="mine")
+    assert found.counted_kinds == ("gather",)
+    for name in COUNTED:
+        assert found.weights[name] == pytest.approx(2.5 * 0.5, rel=1e-6)
+    for name, ms in measured_ms.items():
+        assert predict_kernels(NETWORKS[name], found).ms == pytest.approx(ms, rel=1e-6)
+
+
+@pytest.mark.parametrize("runtime", ["ncnn", "onnxruntime", "tflite"])
+def test_networks_of_another_runtime_are_predicted_as_they_were_measured(runtime: str) -> None:
+    networks = {"net": tuple(executed_kernels(ZOO["condensenet-86"], runtime))}
+    measured_ms = {"net": 30.0}
+    found = calibrated(BASE, networks, measured_ms, board="mine", runtime=runtime)
+    assert predict_kernels(networks["net"], found).ms == pytest.approx(30.0, rel=1e-4)
 
 
 @pytest.mark.parametrize(

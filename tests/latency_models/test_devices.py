@@ -1,11 +1,15 @@
 """The device files: those shipped, and broken ones."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from latency_models import DEVICES, device, load_device
+from latency_models.charges import COUNTED
+from latency_models.counting.builds import BUILDS
 from latency_models.devices import DATA
+from latency_models.kernels import KINDS
 from search_space.errors import UnknownName, UserError
 
 
@@ -63,18 +67,43 @@ def test_only_a_device_that_prices_flops_has_a_counter_and_a_caution() -> None:
         ("networks:", "networks: none\nold:", "mapping with the fields"),
         ("board: ", "board: [", "cannot be read"),
         ("board: ", "misfits: 3\nboard: ", r"`misfits` \(=3\) must be a mapping"),
+        ("counted_kinds:\n", "counted_kinds: none\nold:\n", "mapping with the fields"),
+        ("counted_kinds:\n", "counted_kinds:\n- 3\n", "`counted_kinds` .*a list of names"),
     ],
 )
 def test_a_broken_device_file_is_told_in_a_sentence(
     tmp_path: Path, old: str, new: str, message: str
 ) -> None:
-    text = device("raspberry-pi-4/ncnn/1").to_yaml()
+    on = dataclasses.replace(device("raspberry-pi-4/ncnn/1"), counted_kinds=("gather",))
+    text = on.to_yaml()
     assert old in text
     path = tmp_path / "broken.yaml"
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(UserError, match=message) as caught:
         load_device(path)
     assert str(caught.value).startswith(f"device file {path}: ")
+
+
+@pytest.mark.parametrize("kinds", [(), ("gather",), ("gather", "index_add")])
+def test_kinds_priced_by_their_counts_are_read_as_written(
+    tmp_path: Path, kinds: tuple[str, ...]
+) -> None:
+    on = dataclasses.replace(device("raspberry-pi-4/ncnn/1"), counted_kinds=kinds)
+    path = tmp_path / "mine.yaml"
+    path.write_text(on.to_yaml(), encoding="utf-8")
+    assert load_device(path).counted_kinds == kinds
+    assert load_device(path).to_yaml() == on.to_yaml()
+    # Files from before there were any, and those of devices without, lack the field.
+    assert ("counted_kinds" in on.to_yaml()) is bool(kinds)
+
+
+@pytest.mark.parametrize("key", DEVICES)
+def test_kinds_priced_by_their_counts_are_kinds_with_prices_of_counts(key: str) -> None:
+    on = device(key)
+    assert set(on.counted_kinds) <= set(KINDS)
+    if on.counted_kinds:
+        assert set(COUNTED) <= set(on.weights)
+        assert (on.runtime, on.precision) in {(b.runtime, b.precision) for b in BUILDS}
 
 
 def test_a_missing_device_file_is_told(tmp_path: Path) -> None:

@@ -8,13 +8,17 @@ import pytest
 
 from latency_models import device, predict
 from latency_models.evaluate import Judged, evaluation, judge
-from latency_models.kernels import Kernel, network_kernels
+from latency_models.executed import executed_kernels
+from latency_models.kernels import Kernel
 from latency_models.predict import DEFAULT_DEVICE, breakdown_ms, kernel_ms, predict_kernels
 from search_space import ZOO
 from search_space.errors import UserError
 
 ON = device(DEFAULT_DEVICE)
-KERNELS = {name: tuple(network_kernels(ZOO[name])) for name in ("condensenet-50", "condensenet-86")}
+KERNELS = {
+    name: tuple(executed_kernels(ZOO[name], ON.runtime))
+    for name in ("condensenet-50", "condensenet-86")
+}
 
 
 def judged(ratio: float, *, inside: bool = True) -> Judged:

@@ -1,17 +1,30 @@
 """Fits to measurements that the tests make up."""
 
 import csv
+import dataclasses
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from latency_models import DEVICES, Device, device, load_device
-from latency_models.fit import LARGE_ERROR, LEAST_OF_PRIOR, NEAREST, fit, leave_out, main, solve
+from latency_models.charges import COUNTED, counted
+from latency_models.fit import (
+    LARGE_ERROR,
+    LEAST_OF_PRIOR,
+    NEAREST,
+    TRANSFERRED,
+    fit,
+    leave_out,
+    main,
+    solve,
+)
+from latency_models.kernels import KINDS as KERNEL_KINDS
 from latency_models.kernels import Kernel, features
 from latency_models.layer_table import read_layers
-from latency_models.predict import MEASURED_FROM_NETWORKS, predict_kernels
+from latency_models.predict import MEASURED_FROM_NETWORKS, kernel_ms, predict_kernels
 from latency_models.priors import NCNN, prior
 from latency_models.sources import BOARDS, PHONE_COLUMN, PHONES, Measurements
 from search_space.errors import UserError
@@ -201,15 +214,20 @@ def test_the_command_writes_every_device_twice_alike(
     for out in ("one", "two"):
         main(["--measurements", str(tables), "--out", str(tables / out)])
     files = sorted((tables / "one").iterdir())
-    assert len(files) == sum(len(board.threads) for board in BOARDS) + sum(
-        len(p[-1]) for p in PHONES
-    )
+    boards = sum(len(board.threads) for board in BOARDS)
+    assert len(files) == boards + len(TRANSFERRED) + sum(len(p[-1]) for p in PHONES)
     printed = capsys.readouterr().out
     for path in files:
         assert path.read_bytes() == (tables / "two" / path.name).read_bytes()
         device = load_device(path)
         assert path.name == device.file_name
         assert device.key in printed
+        if device.runtime == "onnxruntime":
+            assert device.board in TRANSFERRED
+            assert "Not measured under onnxruntime" in device.note
+            assert (device.networks, device.measured_kinds) == ((), {})
+            assert (set(device.weights), device.counted_kinds) == (set(COUNTED), KERNEL_KINDS)
+            continue
         assert len(device.networks) == 4
         networks = read_layers(tables / "ncnn_layers.csv")
         macs = sum(kernel.macs for kernel in networks["net64"])
@@ -233,7 +251,10 @@ def test_an_operation_without_a_kind_is_refused_with_its_line(tables: Path) -> N
         read_layers(path)
 
 
-@pytest.mark.parametrize("key", [key for key in DEVICES if device(key).counter is None])
+PRICING_KINDS = [k for k in DEVICES if device(k).networks and device(k).counter is None]
+
+
+@pytest.mark.parametrize("key", PRICING_KINDS)
 def test_a_kind_that_hardly_any_network_holds_follows_its_nearest(key: str) -> None:
     on = device(key)
     ratios = prior(on.runtime, on.precision, on.threads)
@@ -241,3 +262,66 @@ def test_a_kind_that_hardly_any_network_holds_follows_its_nearest(key: str) -> N
         if on.measured_kinds.get(name.rpartition(".")[2], 0) < MEASURED_FROM_NETWORKS:
             expected = on.weights[nearest] * ratios[name] / ratios[nearest]
             assert on.weights[name] == pytest.approx(expected, rel=1e-4)
+
+
+# --- Prices of what is counted ------------------------------------------------------------------
+
+COUNT_PRICES_NS = (0.5, 0.25, 4.0, 80.0)
+
+
+@pytest.fixture
+def counts_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What ncnn executes in single precision: an instruction per multiply-add and one per element,
+    misses by elements read and written."""
+
+    def predicted(k: Kernel) -> tuple[float, ...]:
+        return (k.macs / 4, k.in_elements / 2, k.in_elements / 64, k.out_elements / 256)
+
+    class Known:
+        counts = staticmethod(predicted)
+
+    def found(runtime: str, precision: str) -> Known | None:
+        return Known() if (runtime, precision) == ("ncnn", "fp32") else None
+
+    for module in ("charges", "fit"):
+        monkeypatch.setattr(f"latency_models.{module}.counters", found)
+    counted.cache_clear()
+    yield
+    counted.cache_clear()
+
+
+def counted_ms(kernels: list[Kernel]) -> float:
+    amounts = (dict(counted(k, "ncnn", "fp32")) for k in kernels)
+    prices_ns = dict(zip(COUNTED, COUNT_PRICES_NS, strict=True))
+    return sum(prices_ns[name] * n for each in amounts for name, n in each.items()) / 1e6
+
+
+@pytest.mark.usefixtures("counts_known")
+def test_prices_of_counts_are_recovered_from_exact_times() -> None:
+    networks = made_up_networks(400)
+    found = fitted(networks, {name: counted_ms(kernels) for name, kernels in networks.items()})
+    for name, ns in zip(COUNTED, COUNT_PRICES_NS, strict=True):
+        assert found.weights[name] == pytest.approx(ns, rel=0.25), name
+
+
+@pytest.mark.usefixtures("counts_known")
+def test_kinds_that_hardly_any_network_holds_are_priced_by_their_counts() -> None:
+    networks = made_up_networks(20)
+    gather = dataclasses.replace(networks["net0"][0], kind="gather", macs=0)
+    networks["net0"].append(gather)
+    found = fitted(networks, {name: price_ms(kernels) for name, kernels in networks.items()})
+    assert "gather" in found.counted_kinds
+    assert not set(found.counted_kinds) & set(KINDS)
+    expected_ns = [found.weights[name] * n for name, n in counted(gather, "ncnn", "fp32")]
+    assert kernel_ms(gather, found) == pytest.approx(sum(expected_ns) / 1e6)
+
+
+@pytest.mark.usefixtures("counts_known")
+@pytest.mark.parametrize("changes", [{"runtime": "tflite"}, {"precision": "fp16"}])
+def test_what_nothing_was_counted_of_has_no_prices_of_counts(changes: dict[str, str]) -> None:
+    networks = made_up_networks(20)
+    times = {name: price_ms(kernels) for name, kernels in networks.items()}
+    found = fitted(networks, times, **changes)
+    assert found.counted_kinds == ()
+    assert not set(COUNTED) & set(found.weights)
+    assert set(COUNTED) <= set(fitted(networks, times).weights)

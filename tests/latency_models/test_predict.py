@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from latency_models import DEVICES, Device, device, predict, predict_on
+from latency_models.executed import executed_kernels
 from latency_models.kernels import Kernel, network_kernels
 from latency_models.predict import (
     DEFAULT_DEVICE,
@@ -40,7 +41,7 @@ PAPER_ARM = "paper-arm/paper/1"
 def test_ms_is_the_sum_over_kernels_and_lies_in_its_interval(key: str) -> None:
     spec = ZOO["condensenetv2-a"]
     found = predict(spec, key)
-    prices = [kernel_ms(k, device(key)) for k in network_kernels(spec)]
+    prices = [kernel_ms(k, device(key)) for k in executed_kernels(spec, device(key).runtime)]
     assert found.ms == pytest.approx(sum(p for p in prices if p is not None))
     assert found.low_ms < found.ms < found.high_ms
     assert found.unpriced == ()
@@ -133,10 +134,21 @@ def test_the_papers_arm_tells_what_it_does_not_know_of_kernels() -> None:
     assert "not counted of kernels" in found.extrapolated[1]
 
 
-def test_condensed_operators_are_flagged_on_the_default_device() -> None:
-    remarks = " ".join(predict(ZOO["condensenetv2-a"]).extrapolated)
-    for kind in ("gather", "index_add", "grouped_pointwise", "grouped_conv"):
-        assert f"{kind}: " in remarks
+CONDENSED = ("gather", "index_add", "grouped_pointwise", "grouped_conv", "shuffle")
+
+
+@pytest.mark.parametrize(
+    ("key", "kinds"),
+    [
+        # ncnn computes learned layers of single channels densely.
+        (DEFAULT_DEVICE, {"grouped_conv"}),
+        ("pixel-4/tflite/1", {"gather", "index_add", "grouped_pointwise", "shuffle"}),
+    ],
+)
+def test_condensed_operators_are_flagged_where_they_are_executed(key: str, kinds: set[str]) -> None:
+    remarks = predict(ZOO["condensenetv2-a"], key).extrapolated
+    told = {text.partition(":")[0] for text in remarks}
+    assert told & set(CONDENSED) == kinds
 
 
 def test_torch_and_the_fitting_libraries_are_not_imported() -> None:

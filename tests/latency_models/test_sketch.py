@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from latency_models.executed import sketch
 from latency_models.kernels import Kernel, network_kernels
-from latency_models.sketch import kernel, sketch
+from latency_models.sketch import kernel
 from search_space import SPACES, ZOO, NetworkSpec, SpecError
 from search_space.plan import Planner, Shape, Writer
+
+AS_PLANNED = "tflite"
+"""A runtime that nothing is lowered for: its kernels are those of the plan."""
 
 
 class Sketching(Planner):
@@ -24,7 +28,7 @@ class Sketching(Planner):
         inputs: tuple[Shape, ...],
         settings: tuple[object, ...],
     ) -> tuple[Shape, ...]:
-        rows, outputs = sketch(writer, inputs, settings)
+        rows, outputs = sketch(AS_PLANNED, writer, inputs, settings)
         self.kernels += [kernel(row) for row in rows]
         return outputs
 
