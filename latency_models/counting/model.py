@@ -72,12 +72,12 @@ def _words(k: Kernel, lanes: int) -> tuple[str, ...]:
 
 
 def _ragged(lanes: int, *channels: int) -> str:
-    """How channels, read and written, fail to fill registers; nothing where they do."""
-    words = (_unfilled(lanes, n) for n in channels)
-    return " ".join(f"{side}-{word}" for side, word in zip(_SIDES, words, strict=False) if word)
-
-
-_SIDES = ("in", "out")
+    """How channels fail to fill registers, those read and those written apart where both are given;
+    nothing where they do."""
+    words = [_unfilled(lanes, n) for n in channels]
+    if len(words) == 1:
+        return words[0]
+    return " ".join(f"{s}-{word}" for s, word in zip(("in", "out"), words, strict=True) if word)
 
 
 def _unfilled(lanes: int, channels: int) -> str:

@@ -76,9 +76,9 @@ def conv(inputs: int, outputs: int, size: int = 8, **settings: int) -> Kernel:
         (conv(8, 8), 4, "conv 3x3 s1"),
         (conv(8, 8, kernel=5), 4, "conv 5x5 s1"),
         (conv(16, 16, stride=2), 4, "conv 3x3 s2"),
-        (conv(16, 18), 4, "conv 3x3 s1 wide ragged"),
+        (conv(16, 18), 4, "conv 3x3 s1 wide out-ragged"),
         (conv(64, 64, groups=8), 4, "grouped_conv 3x3 s1"),
-        (conv(64, 64, groups=32), 4, "grouped_conv 3x3 s1 ragged"),
+        (conv(64, 64, groups=32), 4, "grouped_conv 3x3 s1 in-ragged out-ragged"),
         (conv(64, 64, groups=64), 4, "depthwise 3x3 s1"),
         (conv(12, 12, groups=12), 8, "depthwise 3x3 s1 halves"),
         (conv(10, 10, groups=10), 8, "depthwise 3x3 s1 ragged"),
@@ -114,6 +114,7 @@ def test_the_nearest_routine_stands_in_first() -> None:
         "conv 3x3 s1 wide",
         "conv 3x3 s1",
         "conv 3x3",
+        "conv",
         "conv any",
     ]
     assert stand_ins("index_add")[-1] == "gather any"
