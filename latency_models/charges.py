@@ -32,6 +32,8 @@ def counted(kernel: Kernel, runtime: str, precision: str) -> tuple[tuple[str, fl
 
 def charges(kernel: Kernel, on: Device) -> Iterable[tuple[str, float]]:
     """Pairs of a price's name and an amount; not every device has every price."""
-    if kernel.kind in on.counted_kinds and not kernel.is_unknown:
-        return counted(kernel, on.runtime, on.precision) or features(kernel)
-    return features(kernel)
+    factor = on.counted_kinds.get(kernel.kind)
+    if factor is None or kernel.is_unknown:
+        return features(kernel)
+    found = counted(kernel, on.runtime, on.precision)
+    return [(name, factor * amount) for name, amount in found] or features(kernel)

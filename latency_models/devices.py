@@ -60,7 +60,7 @@ class Device:
         misfits: Networks of the source that the fit left out as it does not hold for them: by
             name, the predicted over the measured time.
         counted_kinds: Kinds of kernels whose price is that of the instructions and cache misses
-            that emulation counts of them.
+            that emulation counts of them, times a factor.
     """
 
     board: str
@@ -77,7 +77,7 @@ class Device:
     macs_range: tuple[int, int]
     error: FitError
     misfits: Mapping[str, float] = field(default_factory=dict)
-    counted_kinds: tuple[str, ...] = ()
+    counted_kinds: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def counter(self) -> str | None:
@@ -120,7 +120,7 @@ class Device:
             "macs_range": list(self.macs_range),
             "error": asdict(self.error),
             "misfits": dict(self.misfits),
-            "counted_kinds": list(self.counted_kinds),
+            "counted_kinds": dict(self.counted_kinds),
         }
         return {n: value for n, value in data.items() if value or n not in _MAY_LACK}
 
@@ -153,7 +153,7 @@ def load_device(path: Path) -> Device:
         ) from None
 
 
-_MAY_LACK: Mapping[str, Any] = {"misfits": {}, "counted_kinds": []}
+_MAY_LACK: Mapping[str, Any] = {"misfits": {}, "counted_kinds": {}}
 
 
 def _parse(data: object) -> Device:
@@ -165,11 +165,11 @@ def _parse(data: object) -> Device:
     values["weights"] = _numbers(values["weights"], "weights")
     values["measured_kinds"] = _numbers(values["measured_kinds"], "measured_kinds")
     values["misfits"] = _numbers(values["misfits"], "misfits")
-    for name in ("networks", "counted_kinds"):
-        names = values[name]
-        named = isinstance(names, list) and all(isinstance(n, str) for n in names)
-        _check(named, name, names, "a list of names")
-        values[name] = tuple(names)
+    values["counted_kinds"] = _numbers(values["counted_kinds"], "counted_kinds")
+    networks = values["networks"]
+    named = isinstance(networks, list) and all(isinstance(n, str) for n in networks)
+    _check(named, "networks", networks, "a list of names")
+    values["networks"] = tuple(networks)
     span = values["macs_range"]
     ordered = (
         isinstance(span, list)

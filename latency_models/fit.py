@@ -13,7 +13,7 @@ import argparse
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -196,8 +196,48 @@ def fit(measured: Measurements) -> Device:
         networks=tuple(names),
         macs_range=(min(macs), max(macs)),
         error=fit_error(left_out),
-        counted_kinds=tuple(k for k in KINDS if by_counts and kinds[k] < MEASURED_FROM_NETWORKS),
+        counted_kinds=_anchored(
+            networks, measured, dict(zip(columns, prices_ns, strict=True)), by_counts
+        )
+        if by_counts
+        else {},
     )
+
+
+ANCHORS: Mapping[str, str] = {
+    "grouped_conv": "conv",
+    "gather": "concat",
+    "index_add": "concat",
+}
+"""Kinds of kernels that are priced by counts, and the measured kind that each is most like. Grouped
+1x1 convolutions are not among them: those of ShuffleNet take what the price of dense ones tells."""
+
+
+def _anchored(
+    networks: Sequence[Sequence[Kernel]],
+    measured: Measurements,
+    prices_ns: Mapping[str, float],
+    counted_ns: Mapping[str, float],
+) -> dict[str, float]:
+    """By how much the fitted price of the kind that each is most like exceeds its price by counts,
+    over the networks: counts know nothing of calls, and little of memory."""
+
+    def share(kind: str, prices: Mapping[str, float], charge: Charge) -> float:
+        """Of the networks' time, summed."""
+        return sum(
+            prices[price] * amount / measured.measured_ms[name]
+            for name, kernels in zip(measured.names, networks, strict=True)
+            for kernel in kernels
+            if kernel.kind == kind
+            for price, amount in charge(kernel)
+        )
+
+    by_counts = partial(counted, runtime=measured.runtime, precision=measured.precision)
+    found = {}
+    for kind, like in ANCHORS.items():
+        fitted, by_count = share(like, prices_ns, features), share(like, counted_ns, by_counts)
+        found[kind] = round(float(fitted / by_count), ERROR_DIGITS) if by_count else 1.0
+    return found
 
 
 def counted_amounts(measured: Measurements) -> Matrix | None:
@@ -252,7 +292,7 @@ def transferred(measured: Measurements, to: RuntimeBuild) -> Device:
         measured_kinds={},
         networks=(),
         error=fit_error(leave_out(amounts, times, ratios, families)),
-        counted_kinds=KINDS,
+        counted_kinds=dict.fromkeys(KINDS, 1.0),
     )
 
 

@@ -150,11 +150,11 @@ def test_a_calibrated_device_is_read_back(tmp_path: Path) -> None:
 def test_kinds_priced_by_their_counts_stay_so_and_their_prices_are_scaled() -> None:
     prices_ns = dict.fromkeys(COUNTED, 0.5)
     base = dataclasses.replace(
-        BASE, weights=dict(BASE.weights) | prices_ns, counted_kinds=("gather",)
+        BASE, weights=dict(BASE.weights) | prices_ns, counted_kinds={"gather": 1.0}
     )
     measured_ms = {name: 2.5 * ms for name, ms in times(base, 4).items()}
     found = calibrated(base, NETWORKS, measured_ms, board="mine")
-    assert found.counted_kinds == ("gather",)
+    assert found.counted_kinds == {"gather": 1.0}
     for name in COUNTED:
         assert found.weights[name] == pytest.approx(2.5 * 0.5, rel=1e-6)
     for name, ms in measured_ms.items():

@@ -45,7 +45,7 @@ def gathers_were_counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def on(*kinds: str, **changes: object) -> Device:
     base = device(DEFAULT_DEVICE)
     weights = {n: ns for n, ns in base.weights.items() if n not in COUNTED} | PRICES_NS
-    given = {"weights": weights, "counted_kinds": kinds} | changes
+    given = {"weights": weights, "counted_kinds": dict.fromkeys(kinds, 1.0)} | changes
     return dataclasses.replace(base, **given)
 
 

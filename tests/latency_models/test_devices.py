@@ -68,13 +68,17 @@ def test_only_a_device_that_prices_flops_has_a_counter_and_a_caution() -> None:
         ("board: ", "board: [", "cannot be read"),
         ("board: ", "misfits: 3\nboard: ", r"`misfits` \(=3\) must be a mapping"),
         ("counted_kinds:\n", "counted_kinds: none\nold:\n", "mapping with the fields"),
-        ("counted_kinds:\n", "counted_kinds:\n- 3\n", "`counted_kinds` .*a list of names"),
+        (
+            "counted_kinds:\n",
+            "counted_kinds:\n  old: x\n",
+            "`counted_kinds` .*numbers of at least 0",
+        ),
     ],
 )
 def test_a_broken_device_file_is_told_in_a_sentence(
     tmp_path: Path, old: str, new: str, message: str
 ) -> None:
-    on = dataclasses.replace(device("raspberry-pi-4/ncnn/1"), counted_kinds=("gather",))
+    on = dataclasses.replace(device("raspberry-pi-4/ncnn/1"), counted_kinds={"gather": 1.5})
     text = on.to_yaml()
     assert old in text
     path = tmp_path / "broken.yaml"
@@ -84,9 +88,9 @@ def test_a_broken_device_file_is_told_in_a_sentence(
     assert str(caught.value).startswith(f"device file {path}: ")
 
 
-@pytest.mark.parametrize("kinds", [(), ("gather",), ("gather", "index_add")])
+@pytest.mark.parametrize("kinds", [{}, {"gather": 1.5}, {"gather": 1.0, "index_add": 2.0}])
 def test_kinds_priced_by_their_counts_are_read_as_written(
-    tmp_path: Path, kinds: tuple[str, ...]
+    tmp_path: Path, kinds: dict[str, float]
 ) -> None:
     on = dataclasses.replace(device("raspberry-pi-4/ncnn/1"), counted_kinds=kinds)
     path = tmp_path / "mine.yaml"

@@ -44,7 +44,7 @@ def device_file(folder: Path, **prices_ns: float) -> Path:
     base = device("raspberry-pi-4/ncnn/1")
     weights = {n: ns for n, ns in base.weights.items() if n not in COUNTED} | prices_ns
     path = folder / "mine.yaml"
-    on = dataclasses.replace(base, board="mine", weights=weights, counted_kinds=())
+    on = dataclasses.replace(base, board="mine", weights=weights, counted_kinds={})
     path.write_text(on.to_yaml(), encoding="utf-8")
     return path
 
