@@ -155,6 +155,7 @@ class Emulator:
         *arguments: str | Path,
         core: str = "cortex-a72",
         caches: Caches | None = None,
+        folder: Path | None = None,
     ) -> list[tuple[int, Counts]]:
         """What was executed up to each mark, in the order of the marks, with its tag.
 
@@ -166,6 +167,8 @@ class Emulator:
             arguments: What it finds in ``sys.argv[1:]``.
             core: A name in ``CORES``.
             caches: Other caches than those of the core.
+            folder: Where it runs; paths may be relative to it. What a script is called with lies in
+                its memory: longer paths move everything behind them, and counts with it.
 
         Raises:
             UnknownName: of the core.
@@ -173,11 +176,12 @@ class Emulator:
         """
         if core not in CORES:
             raise UnknownName("core", core, CORES)
-        with tempfile.TemporaryDirectory() as folder:
-            counted = Path(folder) / "counts.jsonl"
+        with tempfile.TemporaryDirectory() as scratch:
+            counted = Path(scratch) / "counts.jsonl"
             done = subprocess.run(
                 [self.directory.resolve() / STARTER, script, *arguments],
                 env=os.environ | {"CPU": core, "PLUGIN": _plugin(counted, caches or CORES[core])},
+                cwd=folder,
                 capture_output=True,
                 text=True,
                 check=False,

@@ -215,8 +215,8 @@ def _latency(prices: Sequence[_Price], on: Device, *remarks: str) -> Latency:
 
 
 def _remarks(on: Device, guessed: frozenset[str], outside_macs: int | None) -> tuple[str, ...]:
-    if not on.networks:
-        return (f"no network was measured on {on.key}",)
+    if on.counted_kinds and not on.measured_kinds:
+        return (f"no kind of kernel was measured under {on.runtime} on {on.board}",)
     remarks = [
         f"{kind}: in {on.measured_kinds.get(kind, 0)} of the {len(on.networks)} networks measured"
         for kind in sorted(guessed)

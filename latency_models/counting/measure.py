@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -17,6 +18,7 @@ from latency_models.kernels import Kernel
 from search_space.errors import UserError
 
 GUEST = Path(__file__).parent / "guest.py"
+JOBS = "jobs.json"
 Counted = tuple[Kernel, Counts]
 
 
@@ -26,10 +28,12 @@ def run_jobs(jobs: Sequence[Job], build: RuntimeBuild, emulator: Emulator) -> li
     Raises:
         UserError: the runtime refuses a job.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "jobs.json"
-        file.write_text(json.dumps(jobs), encoding="utf-8")
-        marks = emulator.run(GUEST, build.runtime, file, build.precision, core=build.core)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(GUEST, folder)
+        (folder / JOBS).write_text(json.dumps(jobs), encoding="utf-8")
+        arguments = (build.runtime, JOBS, build.precision)
+        marks = emulator.run(Path(GUEST.name), *arguments, core=build.core, folder=folder)
     counts = [counted for _, counted in marks]
     triples = zip(counts[0::3], counts[1::3], counts[2::3], strict=True)
     return [(after - before) - (idle - after) for before, after, idle in triples]

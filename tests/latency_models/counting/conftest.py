@@ -112,10 +112,17 @@ class Told(Emulator):
         vars(self)["told"] = []
 
     def run(
-        self, script: Path, *arguments: str | Path, core: str = "", caches: Any = None
+        self,
+        script: Path,
+        *arguments: str | Path,
+        core: str = "",
+        caches: Any = None,
+        folder: Path | None = None,
     ) -> list[tuple[int, Counts]]:
-        self.told.append((script.name, arguments[0], arguments[2], core))
-        self.jobs += json.loads(Path(arguments[1]).read_text(encoding="utf-8"))
+        assert folder is not None
+        assert (folder / script).is_file()
+        self.told.append((str(script), arguments[0], arguments[2], core))
+        self.jobs += json.loads((folder / arguments[1]).read_text(encoding="utf-8"))
         # What was there before, 100 more for the n-th piece of work, and 7 that any work takes.
         marks, at = [], 0
         for number in range(sum(len(job.get("stages", "1")) for job in self.jobs)):
