@@ -128,9 +128,12 @@ def test_a_network_is_run_as_it_is_exported(
     class Here:
         """Runs the guest's script on this machine, where marks count nothing."""
 
-        def run(self, script: Path, *arguments: Any, core: str) -> list[tuple[int, Counts]]:
-            assert (script, arguments[0], core) == (GUEST, build.runtime, build.core)
-            done = python(script, *arguments)
+        def run(
+            self, script: Path, *arguments: Any, core: str, folder: Path
+        ) -> list[tuple[int, Counts]]:
+            assert (script.name, arguments[0], core) == (GUEST.name, build.runtime, build.core)
+            assert (folder / script).read_bytes() == GUEST.read_bytes()
+            done = python(folder / script, arguments[0], folder / arguments[1], arguments[2])
             assert (done.returncode, done.stderr) == (0, "")
             zero = ENDS - ENDS
             return [(0, zero), (1, ENDS + ENDS), (2, ENDS + ENDS + ENDS)]
