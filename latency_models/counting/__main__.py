@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     f" mean error {mean:.1%}, median {median:.1%}",
                     flush=True,
                 )
-    except (UserError, OSError) as error:
+    except (UserError, OSError, ValueError) as error:  # the last: of a broken versions.json
         parser.exit(2, f"{error}\n")
 
 

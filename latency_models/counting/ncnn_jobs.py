@@ -117,8 +117,8 @@ _LAYERS: dict[str, Callable[[Kernel], list[Layer]]] = {
 }
 
 
-def _inputs(k: Kernel) -> dict[str, list[int]]:
-    """Width, height and channels of what the layers read, by blob."""
+def input_sizes(k: Kernel) -> dict[str, list[int]]:
+    """Width, height and channels of what a kernel reads, by name; of a vector its channels."""
     if k.kind == "linear":
         return {"x": [k.in_channels]}
     size = side(k.out_elements if k.kind in ("concat", "binary") else k.in_elements, k.in_channels)
@@ -143,7 +143,7 @@ def param(layers: list[Layer]) -> str:
 def ncnn_job(kernel: Kernel) -> Job:
     """A network that computes the kernel behind ReLUs, whose outputs lie in memory as ncnn packs
     them; images of three channels come from outside as they do in a network."""
-    inputs = _inputs(kernel)
+    inputs = input_sizes(kernel)
     layers: list[Layer] = []
     from_outside = kernel.in_channels == 3
     for blob in inputs:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from latency_models.counting.ncnn_jobs import Job, side
+from latency_models.counting.ncnn_jobs import Job, input_sizes, side
 from latency_models.kernels import Kernel
 
 OPSET, IR_VERSION = 18, 10
@@ -136,16 +136,8 @@ _WRITERS: dict[str, Callable[[_Model, Kernel], None]] = {
 
 
 def _shapes(k: Kernel) -> dict[str, list[int]]:
-    if k.kind == "linear":
-        return {"x": [1, k.in_channels]}
-    size = side(k.out_elements if k.kind in ("concat", "binary") else k.in_elements, k.in_channels)
-    whole = [1, k.in_channels, size, size]
-    if k.kind == "concat":
-        return {f"x{i}": [1, k.in_channels // k.parts, size, size] for i in range(k.parts)}
-    if k.kind == "binary":
-        scaled = k.in_elements < 2 * k.out_elements
-        return {"x": whole, "z": [1, k.in_channels, 1, 1] if scaled else whole}
-    return {"x": whole}
+    """Of what the kernel reads, ``(1, channels, height, width)`` or ``(1, channels)``."""
+    return {name: [1, *reversed(size)] for name, size in input_sizes(k).items()}
 
 
 def onnx_job(kernel: Kernel, path: Path) -> Job:
