@@ -116,9 +116,12 @@ def _product(
 
 
 def _affine(w: Writer, node: Node, x: str) -> str:
-    y = w.add("Scale", x, parameters={0: node.shape.channels, 1: 1})
-    w.vector(node.tensors["scale"])
-    w.vector(node.tensors["shift"])
+    # A Scale says the same, but ncnn has it in single precision only: a network of half precision
+    # would convert all that it reads and writes.
+    y = w.add("BatchNorm", x, parameters={0: node.shape.channels})
+    mean, variance = np.zeros(node.shape.channels), np.ones(node.shape.channels)
+    for values in (node.tensors["scale"], mean, variance, node.tensors["shift"]):
+        w.vector(values)
     return _activation(w, node, y)
 
 

@@ -114,8 +114,17 @@ def test_files_hold_the_layers_in_order_and_nothing_but_their_weights(tiny: Tiny
     assert sorted(read) == sorted(written[:-1]), "each blob is read once"
     assert len(set(written)) == len(written)
     values = sum(t.size for node in graph.nodes for t in node.tensors.values())
+    # A norm has a mean and a variance too, which say nothing.
+    values += sum(2 * node.shape.channels for node in graph.nodes if node.kind == "affine")
     marks = sum(node.kind in ("conv", "linear") for node in graph.nodes)
     assert len(weights) == 4 * (values + marks)
+
+
+def test_no_layer_is_written_that_ncnn_computes_in_single_precision_only(tiny: Tiny) -> None:
+    graph = lower(flatten(random_network(tiny("plain")).to_inference()), "ncnn")
+    layers = [line.split()[0] for line in ncnn_model(graph)[0].splitlines()[2:]]
+    assert layers.count("BatchNorm") == sum(node.kind == "affine" for node in graph.nodes) > 0
+    assert "Scale" not in layers
 
 
 def test_every_kind_of_node_has_a_writer() -> None:
