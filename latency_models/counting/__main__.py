@@ -1,7 +1,7 @@
 """Counts the designed kernels under emulation and fits what lies between them.
 
     scripts/setup_arm DIR
-    python -m latency_models.counting --arm DIR     # measures, a quarter of an hour
+    python -m latency_models.counting --arm DIR     # measures, minutes for each build
     python -m latency_models.counting               # fits the shipped tables anew
 
 The same wheels give the same tables to within one part in ten thousand.

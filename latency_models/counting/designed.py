@@ -14,10 +14,12 @@ from latency_models.kernels import Kernel, conv_kind
 
 SEED = 0
 SIZES = (4, 7, 8, 14, 16, 28, 32, 56, 112)
+IMAGE_SIZES = (32, 64, 112, 224)
+"""Of what the first convolution of a network reads."""
 MACS = (20_000, 60_000_000)
 ELEMENTS = (256, 1_300_000)
 RAGGED_SHARE = 0.25
-"""How many kernels have channels that are no multiple of four."""
+"""How many kernels read channels that are no multiple of four, and how many write such."""
 
 Draw = Callable[[np.random.Generator], Kernel | None]
 
@@ -31,18 +33,32 @@ def channels(rng: np.random.Generator, most: int, groups: int = 1, ragged: bool 
     return int(count + groups if ragged and (count // groups) % 4 == 0 else count)
 
 
+def _is_ragged(rng: np.random.Generator) -> bool:
+    return bool(rng.random() < RAGGED_SHARE)
+
+
 def conv(
     rng: np.random.Generator,
     kernel: int,
     stride: int = 1,
     groups: int = 1,
-    inputs: int | None = None,
+    most: int = 1024,
 ) -> Kernel | None:
-    """A convolution, or None where the drawn one is outside the limits; ``groups`` 0: depthwise."""
-    size = int(rng.choice(SIZES))
-    ragged = rng.random() < RAGGED_SHARE
-    read = inputs or channels(rng, 1024, groups or 1, ragged)
-    written = read if groups == 0 else channels(rng, 1024, groups, ragged)
+    """A convolution of up to ``most`` channels, or None where the drawn one is outside the limits;
+    ``groups`` 0: depthwise."""
+    read = channels(rng, most, groups or 1, _is_ragged(rng))
+    written = read if groups == 0 else channels(rng, most, groups, _is_ragged(rng))
+    return _conv(read, written, int(rng.choice(SIZES)), kernel, stride, groups)
+
+
+def first(rng: np.random.Generator, kernel: int, stride: int) -> Kernel | None:
+    """What reads an image, with the few outputs that it has in a small network."""
+    return _conv(3, channels(rng, 64), int(rng.choice(IMAGE_SIZES)), kernel, stride, 1)
+
+
+def _conv(
+    read: int, written: int, size: int, kernel: int, stride: int, groups: int
+) -> Kernel | None:
     groups = groups or read
     out_size = -(-size // stride)
     weights = written * read // groups * kernel**2
@@ -72,7 +88,8 @@ def conv(
 
 def linear(rng: np.random.Generator) -> Kernel:
     """A linear layer."""
-    read, written = channels(rng, 2048), int(rng.choice((10, 100, 1000, channels(rng, 1024))))
+    read = channels(rng, 2048, ragged=_is_ragged(rng))
+    written = int(rng.choice((10, 100, 1000, channels(rng, 1024))))
     return Kernel(
         kind="linear",
         in_channels=read,
@@ -84,10 +101,10 @@ def linear(rng: np.random.Generator) -> Kernel:
     )
 
 
-def _map(rng: np.random.Generator, unit: int = 4) -> tuple[int, int] | None:
-    """Channels, a multiple of ``unit`` but for the ragged ones, and size of a map."""
+def _map(rng: np.random.Generator, pieces: int = 1) -> tuple[int, int] | None:
+    """Channels, which fall into so many pieces, and size of a map."""
     size = int(rng.choice(SIZES))
-    count = channels(rng, 1024, unit // 4, rng.random() < RAGGED_SHARE and unit == 4)
+    count = channels(rng, 1024, pieces, _is_ragged(rng))
     return (count, size) if ELEMENTS[0] <= count * size**2 <= ELEMENTS[1] else None
 
 
@@ -117,8 +134,8 @@ def move(kind: str, **settings: object) -> Draw:
 def shuffle(rng: np.random.Generator) -> Kernel | None:
     """A channel shuffle."""
     groups = int(rng.choice((2, 3, 4, 8)))
-    found = _map(rng, 4 * groups)
-    if found is None:
+    found = _map(rng, groups)
+    if found is None or found[0] == groups:
         return None
     count, size = found
     elements = count * size**2
@@ -137,10 +154,10 @@ def pieces(kind: str) -> Draw:
 
     def draw(rng: np.random.Generator) -> Kernel | None:
         parts = int(rng.choice((2, 2, 3, 4, 6)))
-        found = _map(rng)
+        found = _map(rng, parts)
         if found is None:
             return None
-        count, size = -(-found[0] // parts) * parts, found[1]
+        count, size = found
         elements = count * size**2
         return Kernel(
             kind=kind,  # type: ignore[arg-type]
@@ -157,7 +174,7 @@ def pieces(kind: str) -> Draw:
 def gather(rng: np.random.Generator) -> Kernel | None:
     """A selection of channels in runs of one to sixteen."""
     block = int(rng.choice((1, 1, 1, 2, 4, 8, 16)))
-    found = _map(rng, 16)
+    found = _map(rng, 4)
     if found is None:
         return None
     count, size = found
@@ -216,37 +233,40 @@ def _drawn(how: Callable[..., Kernel | None], *settings: object, **named: object
 
 
 DESIGN: dict[str, tuple[int, Draw]] = {
-    "first 3x3": (8, _drawn(conv, 3, 2, inputs=3)),
-    "first 3x3 s1": (8, _drawn(conv, 3, 1, inputs=3)),
-    "first 7x7": (6, _drawn(conv, 7, 2, inputs=3)),
-    "1x1": (80, _drawn(conv, 1)),
+    "first 3x3": (16, _drawn(first, 3, 2)),
+    "first 3x3 s1": (16, _drawn(first, 3, 1)),
+    "first 5x5": (24, _drawn(first, 5, 4)),
+    "first 7x7": (12, _drawn(first, 7, 2)),
+    "1x1": (100, _drawn(conv, 1)),
     "1x1 s2": (10, _drawn(conv, 1, 2)),
-    "3x3": (90, _drawn(conv, 3)),
+    "3x3": (80, _drawn(conv, 3)),
+    "3x3 narrow": (70, _drawn(conv, 3, most=128)),
     "3x3 s2": (20, _drawn(conv, 3, 2)),
     "5x5": (12, _drawn(conv, 5)),
     "7x7": (8, _drawn(conv, 7)),
     **{f"1x1 g{g}": (32, _drawn(conv, 1, 1, g)) for g in (2, 4, 8)},
     "1x1 g3": (8, _drawn(conv, 1, 1, 3)),
     **{f"3x3 g{g}": (34, _drawn(conv, 3, 1, g)) for g in (2, 4, 8)},
+    **{f"3x3 g{g} narrow": (60, _drawn(conv, 3, 1, g, most=64 * g)) for g in (2, 4, 8)},
     **{f"3x3 g{g} s2": (10, _drawn(conv, 3, 2, g)) for g in (2, 4, 8)},
     "5x5 g4": (8, _drawn(conv, 5, 1, 4)),
     **{f"depthwise {k}x{k} s{s}": (20, _drawn(conv, k, s, 0)) for k in (3, 5, 7) for s in (1, 2)},
-    "linear": (24, linear),
+    "linear": (40, linear),
     **{
-        function: (20, move("elementwise", function=function))
+        function: (40, move("elementwise", function=function))
         for function in ("norm", "relu", "hard_swish", "sigmoid", "swish")
     },
-    "add": (20, move("binary", function="add")),
-    "scale": (16, move("binary", function="scale")),
+    "add": (30, move("binary", function="add")),
+    "scale": (30, move("binary", function="scale")),
     "concat": (30, pieces("concat")),
     "split": (24, pieces("split")),
     "shuffle": (24, shuffle),
     "gather": (80, gather),
-    "avg 2x2": (14, _drawn(pool, 2, 2, "avg")),
+    "avg 2x2": (60, _drawn(pool, 2, 2, "avg")),
     "avg 3x3": (8, _drawn(pool, 3, 2, "avg")),
-    "max 3x3 s2": (12, _drawn(pool, 3, 2, "max")),
+    "max 3x3 s2": (24, _drawn(pool, 3, 2, "max")),
     "max 3x3 s1": (8, _drawn(pool, 3, 1, "max")),
-    "global": (16, global_pool),
+    "global": (30, global_pool),
 }
 """How many kernels of each sort are drawn, and how."""
 

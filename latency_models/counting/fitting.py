@@ -78,7 +78,7 @@ def fitted(
     build: RuntimeBuild, counted: Sequence[Counted], versions: Mapping[str, str]
 ) -> Counters:
     """The counters of a build from its measured kernels."""
-    given = [amounts(kernel) for kernel, _ in counted]
+    given = [amounts(kernel, build.lanes) for kernel, _ in counted]
     seen = np.array([observed(counts) for _, counts in counted], dtype=float)
     return Counters(
         runtime=build.runtime,

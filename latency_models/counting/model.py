@@ -21,12 +21,13 @@ from search_space.errors import UserError
 
 COUNTERS = ("multiply_adds", "others", "l1_misses", "l3_misses")
 """What a board has a price for: vector multiply-adds, all other instructions, cache misses."""
-TILES = (2, 4, 6)
-"""Outputs a side that Winograd's algorithm computes at once; which one is the runtime's choice."""
+ROWS = 16
+"""Of a product of matrices that read the weights once, about: it depends on the routine."""
 ANY = "any"
 """In place of the rest of a routine's name: all kernels of the kind together."""
 _LIKE = {"index_add": "gather", "other": "elementwise"}
-_MIN_TILED_CHANNELS = 8
+_MOST_CHANNELS_DIRECTLY = 16
+_MOST_CHANNELS_IN_LARGE_TILES = 128
 
 Coefficients = tuple[tuple[float, ...], ...]
 """One row per counter, one column per amount."""
@@ -49,9 +50,8 @@ def _words(k: Kernel, lanes: int) -> tuple[str, ...]:
         case "conv" | "pointwise" | "grouped_conv" | "grouped_pointwise":
             inputs, outputs = k.in_channels // k.groups, k.out_channels // k.groups
             if k.in_channels == 3:
-                return (shape, "image")
-            wide = _may_tile(k) and max(inputs, outputs) > _MIN_TILED_CHANNELS
-            return (shape, "wide" if wide else "", _ragged(lanes, inputs, outputs))
+                return (shape, "image", _algorithm(k, lanes), _unfilled(lanes, outputs))
+            return (shape, _algorithm(k, lanes), _ragged(lanes, inputs, outputs))
         case "depthwise":
             return (shape, _ragged(lanes, k.in_channels))
         case "pool":
@@ -87,8 +87,29 @@ def _unfilled(lanes: int, channels: int) -> str:
     return "halves" if lanes == 8 and channels % 4 == 0 else "ragged"
 
 
-def _may_tile(k: Kernel) -> bool:
-    return k.kernel == 3 and k.stride == 1 and k.kind in ("conv", "grouped_conv")
+def _algorithm(k: Kernel, lanes: int) -> str:
+    """``winograd`` and its tile, ``wide`` where windows are copied for a product of matrices, or
+    nothing; runtimes choose by channels of a group."""
+    side = tile(k, lanes)
+    if side:
+        return f"winograd{side}"
+    most = max(k.in_channels, k.out_channels) // k.groups
+    return "wide" if lanes > 1 and k.kernel > 1 and most > _MOST_CHANNELS_DIRECTLY else ""
+
+
+def tile(k: Kernel, lanes: int) -> int:
+    """Outputs a side that Winograd's algorithm computes at once; 0 where it is not used.
+
+    That is ncnn's choice (``convolution_arm.cpp``, ``convolution_arm_asimdhp.cpp``);
+    onnxruntime has no such routine for ARM.
+    """
+    windows = k.kernel == 3 and k.stride == 1 and k.kind in ("conv", "grouped_conv")
+    fewest, most = sorted((k.in_channels // k.groups, k.out_channels // k.groups))
+    if lanes == 1 or not windows or most < 2 * lanes:
+        return 0
+    if most <= _MOST_CHANNELS_IN_LARGE_TILES:
+        return 6
+    return 4 if fewest >= 2 * lanes else 2
 
 
 def stand_ins(name: str) -> list[str]:
@@ -99,26 +120,30 @@ def stand_ins(name: str) -> list[str]:
     return [*found, *stand_ins(" ".join([_LIKE[kind], *rest]))] if kind in _LIKE else found
 
 
-def amounts(k: Kernel) -> tuple[float, ...]:
+def amounts(k: Kernel, lanes: int) -> tuple[float, ...]:
     """What the work of a kernel grows with.
 
-    Where it multiplies: multiply-adds; inputs as often as windows hold them; elements read and
-    written; weights; groups; the call; and for what Winograd's algorithm may compute, for each size
-    of tile its products and the channels that it transforms. Where it moves: elements read and
-    written and those of windows, channels read and written, pieces, the call.
+    Where it multiplies, as a product of matrices with a row per output position, or per tile of
+    Winograd's algorithm: multiply-adds executed; inputs as often as windows hold them; elements
+    read and written; weights; groups; the call; channels read and written, in each tile; weights
+    for each block of rows. Where it moves: elements read and written and those of windows, channels
+    read and written, pieces, the call.
     """
     if not k.macs:
         window = k.kernel**2 * k.out_elements if k.kind == "pool" else 0
         elements = (k.in_elements, k.out_elements, window)
         return (*elements, k.in_channels, k.out_channels, k.parts, 1)
     patches = k.macs * k.groups // k.out_channels
-    side = math.isqrt(k.out_elements // k.out_channels)
-    tiles = [(-(-side // n)) ** 2 if _may_tile(k) else 0 for n in TILES]
+    positions = k.out_elements // k.out_channels
+    side, tiles = tile(k, lanes), 1
+    rows, weights = positions, float(k.weights)
+    if side:
+        rows = tiles = (-(-math.isqrt(positions) // side)) ** 2
+        weights *= ((side + 2) / k.kernel) ** 2
+    macs = rows * weights if side else k.macs
     return (
-        *(k.macs, patches, k.in_elements, k.out_elements, k.weights, k.groups, 1),
-        *(t * k.weights for t in tiles),
-        *(t * k.in_channels for t in tiles),
-        *(t * k.out_channels for t in tiles),
+        *(macs, patches, k.in_elements, k.out_elements, k.weights, k.groups, 1),
+        *(tiles * k.in_channels, tiles * k.out_channels, -(-rows // ROWS) * weights),
     )
 
 
@@ -148,7 +173,7 @@ class Counters:
         for name in stand_ins(routine(kernel, self.lanes)):
             rows = self.routines.get(name)
             if rows is not None:
-                given = amounts(kernel)
+                given = amounts(kernel, self.lanes)
                 return tuple(
                     [sum([c * a for c, a in zip(row, given, strict=True)]) for row in rows]
                 )

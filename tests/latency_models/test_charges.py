@@ -25,7 +25,7 @@ PRICES_NS = dict(zip(COUNTED, (0.5, 0.25, 4.0, 100.0), strict=True))
 @pytest.fixture(autouse=True)
 def gathers_were_counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Of ncnn in single precision: one instruction per element written, 4 and 2 misses a call."""
-    rows = [[0.0] * len(amounts(GATHER)) for _ in COUNTERS]
+    rows = [[0.0] * len(amounts(GATHER, 4)) for _ in COUNTERS]
     rows[1][1], rows[2][-1], rows[3][-1] = 1, 4, 2
     known = Counters(
         runtime="ncnn",

@@ -77,7 +77,7 @@ def law() -> Callable[[Kernel], Counts]:
         return Counts(
             **_zeros()
             | {
-                "fma32": k.macs,
+                "fma32": round(amounts(k, NCNN.lanes)[0]),
                 "load": 2 * k.in_elements + 900,
                 "l1_misses": k.weights,
                 "l3_misses": k.weights,
@@ -98,7 +98,8 @@ def coefficients() -> Callable[..., Coefficients]:
     def made(kernel: Kernel, *per_call: float) -> Coefficients:
         # The call is the last amount of what moves, the seventh of what multiplies: both.
         return tuple(
-            tuple(each if i == 6 else 0.0 for i in range(len(amounts(kernel)))) for each in per_call
+            tuple(each if i == 6 else 0.0 for i in range(len(amounts(kernel, NCNN.lanes))))
+            for each in per_call
         )
 
     return made

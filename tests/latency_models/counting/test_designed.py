@@ -8,7 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from latency_models.counting.designed import DESIGN, ELEMENTS, MACS, SIZES, designed
+from latency_models.counting.designed import DESIGN, ELEMENTS, IMAGE_SIZES, MACS, SIZES, designed
+from latency_models.counting.fitting import LEAST_KERNELS
 from latency_models.counting.model import routine
 from latency_models.executed import executed_kernels
 from latency_models.kernels import Kernel, conv_kind
@@ -90,7 +91,7 @@ def test_maps_are_square() -> None:
         size = (k.out_elements / k.out_channels) ** 0.5
         assert size == int(size), k
         if k.stride == 1 and k.kind != "pool":
-            assert size in SIZES
+            assert size in (IMAGE_SIZES if k.in_channels == 3 else SIZES)
 
 
 @pytest.mark.parametrize("runtime", GATHERING)
@@ -114,7 +115,11 @@ def test_routines_of_rare_shapes_are_drawn_often_enough_to_be_fitted() -> None:
     assert found["pointwise 1x1 s1"] > 20
     assert found["gather ragged"] > 20
     assert found["gather"] > 10
-    assert found["conv 3x3 s2 image"] >= 6
+    assert found["conv 5x5 s4 image"] >= 6
+    assert found["conv 5x5 s4 image wide"] >= 6
+    halves = Counter(routine(k, 8) for k in KERNELS)
+    for unfilled in ("", " in-halves", " out-halves", " in-halves out-halves"):
+        assert halves[f"grouped_conv 3x3 s1 winograd6{unfilled}"] >= LEAST_KERNELS
 
 
 def test_a_drawn_kernel_is_a_kernel() -> None:

@@ -20,6 +20,7 @@ from latency_models.counting.model import (
     load_counters,
     routine,
     stand_ins,
+    tile,
 )
 from latency_models.kernels import Kernel
 from search_space.errors import UserError
@@ -71,13 +72,20 @@ def conv(inputs: int, outputs: int, size: int = 8, **settings: int) -> Kernel:
 @pytest.mark.parametrize(
     ("kernel", "lanes", "name"),
     [
-        (conv(3, 32), 4, "conv 3x3 s1 image"),
-        (conv(16, 16), 4, "conv 3x3 s1 wide"),
-        (conv(8, 8), 4, "conv 3x3 s1"),
+        (conv(3, 32), 4, "conv 3x3 s1 image winograd6"),
+        (conv(3, 12), 8, "conv 3x3 s1 image halves"),
+        (conv(3, 32, kernel=5, stride=4), 8, "conv 5x5 s4 image wide"),
+        (conv(16, 16), 4, "conv 3x3 s1 winograd6"),
+        (conv(16, 16), 1, "conv 3x3 s1"),
+        (conv(4, 4), 4, "conv 3x3 s1"),
+        (conv(8, 8), 8, "conv 3x3 s1"),
+        (conv(256, 8), 4, "conv 3x3 s1 winograd4"),
+        (conv(256, 8), 8, "conv 3x3 s1 winograd2"),
         (conv(8, 8, kernel=5), 4, "conv 5x5 s1"),
         (conv(16, 16, stride=2), 4, "conv 3x3 s2"),
-        (conv(16, 18), 4, "conv 3x3 s1 wide out-ragged"),
-        (conv(64, 64, groups=8), 4, "grouped_conv 3x3 s1"),
+        (conv(20, 8, stride=2), 8, "conv 3x3 s2 wide in-halves"),
+        (conv(16, 18), 4, "conv 3x3 s1 winograd6 out-ragged"),
+        (conv(64, 64, groups=8), 4, "grouped_conv 3x3 s1 winograd6"),
         (conv(64, 64, groups=32), 4, "grouped_conv 3x3 s1 in-ragged out-ragged"),
         (conv(64, 64, groups=64), 4, "depthwise 3x3 s1"),
         (conv(12, 12, groups=12), 8, "depthwise 3x3 s1 halves"),
@@ -149,19 +157,36 @@ def test_a_kind_of_which_nothing_was_measured_has_no_counts(known: Counters) -> 
     assert known.counts(conv(8, 8)) is None
 
 
-def test_amounts_of_a_convolution_are_those_of_its_windows_and_tiles() -> None:
-    kernel = conv(16, 32, size=7)
-    found = amounts(kernel)
-    assert found[:7] == (16 * 32 * 9 * 49, 16 * 9 * 49, 16 * 49, 32 * 49, 16 * 32 * 9, 1, 1)
-    tiles = [16, 4, 4]  # of 2, 4 and 6 outputs a side on a map of 7 x 7
-    assert list(found[7:10]) == [t * kernel.weights for t in tiles]
-    assert list(found[10:13]) == [t * 16 for t in tiles]
-    assert list(found[13:]) == [t * 32 for t in tiles]
+@pytest.mark.parametrize(
+    ("kernel", "lanes"), [(conv(16, 32, size=7, stride=2), 4), (conv(16, 32, size=7), 1)]
+)
+def test_amounts_of_a_convolution_are_those_of_its_windows(kernel: Kernel, lanes: int) -> None:
+    weights, blocks = 16 * 32 * 9, 4  # of 16 of the 49 positions
+    assert amounts(kernel, lanes) == (
+        *(weights * 49, 16 * 9 * 49, kernel.in_elements, 32 * 49, weights, 1, 1),
+        *(16, 32, blocks * weights),
+    )
 
 
-@pytest.mark.parametrize("kernel", [conv(16, 16, stride=2), conv(8, 8, groups=8)])
+@pytest.mark.parametrize(
+    ("inputs", "side", "tiles"), [(16, 6, 4), (256, 4, 4), (256, 2, 16)], ids=["6", "4", "2"]
+)
+def test_amounts_of_winograd_are_those_of_its_tiles(inputs: int, side: int, tiles: int) -> None:
+    kernel = conv(inputs, 8, size=7)
+    lanes = 8 if side == 2 else 4
+    found = amounts(kernel, lanes)
+    products = (side + 2) ** 2 * inputs * 8  # of one tile, on a map of 7 x 7
+    assert tile(kernel, lanes) == side
+    assert found[0] == pytest.approx(tiles * products)
+    assert found[1:7] == (inputs * 9 * 49, inputs * 49, 8 * 49, inputs * 8 * 9, 1, 1)
+    assert found[7:] == pytest.approx((tiles * inputs, tiles * 8, products))
+
+
+@pytest.mark.parametrize(
+    "kernel", [conv(16, 16, stride=2), conv(16, 16, kernel=5), conv(32, 32, groups=32)]
+)
 def test_what_winograd_cannot_compute_has_no_tiles(kernel: Kernel) -> None:
-    assert set(amounts(kernel)[7:]) == {0}
+    assert tile(kernel, 4) == 0
 
 
 def test_amounts_of_what_moves_are_elements_windows_channels_and_parts() -> None:
@@ -174,15 +199,15 @@ def test_amounts_of_what_moves_are_elements_windows_channels_and_parts() -> None
         kernel=3,
         stride=2,
     )
-    assert amounts(pool) == (512, 128, 9 * 128, 8, 8, 1, 1)
-    assert amounts(moves("concat", parts=4)) == (128, 128, 0, 8, 8, 4, 1)
+    assert amounts(pool, 4) == (512, 128, 9 * 128, 8, 8, 1, 1)
+    assert amounts(moves("concat", parts=4), 4) == (128, 128, 0, 8, 8, 4, 1)
 
 
 def test_counters_are_linear_in_the_amounts(known: Counters, pointwise: Make) -> None:
     kernel = pointwise(8, 8)
-    ones = tuple((float(n),) * len(amounts(kernel)) for n in range(len(COUNTERS)))
+    ones = tuple((float(n),) * len(amounts(kernel, 4)) for n in range(len(COUNTERS)))
     summing = dataclasses.replace(known, routines={"pointwise any": ones})
-    assert summing.counts(kernel) == tuple(n * sum(amounts(kernel)) for n in range(4))
+    assert summing.counts(kernel) == tuple(n * sum(amounts(kernel, 4)) for n in range(4))
 
 
 def test_a_file_is_read_as_it_was_written(known: Counters, tmp_path: Path) -> None:
