@@ -234,9 +234,14 @@ def device(name: str) -> Device:
     if name.endswith((".yaml", ".yml")):
         path = Path(name).resolve()
         return _read(path, path.stat().st_mtime_ns if path.is_file() else 0)
-    if name not in DEVICES:
-        raise UnknownName("device", name, DEVICES, "`search latency devices`")
-    return _read(DATA / f"{name.replace('/', '_')}.yaml", 0)
+    return _shipped(name)
+
+
+@cache
+def _shipped(key: str) -> Device:
+    if key not in DEVICES:
+        raise UnknownName("device", key, DEVICES, "`search latency devices`")
+    return load_device(DATA / f"{key.replace('/', '_')}.yaml")
 
 
 @cache

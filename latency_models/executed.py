@@ -7,11 +7,11 @@ The rules are those of :mod:`search_space.lowering`, told from numbers of channe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from latency_models.kernels import Kernel
-from latency_models.sketch import FOLDED_THROUGH, Noted, Row, Sketch, kernel
+from latency_models.sketch import PASSES_ON, Notebook, Noted, Sketch, T
 from search_space.gathering import GATHERING, Gathering
 from search_space.plan import Learned, Planner, Reactivation, Shape, Writer
 
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 class _Linear(NamedTuple):
     """A 1x1 convolution that was noted last; average pooling behind it runs before it."""
 
-    output: int
+    output: Noted
     start: int
     input: Noted
     note: Callable[[Noted], Noted]
 
 
-class Lowered(Sketch):
+class Lowered(Sketch[T]):
     """Notes the kernels of a layer as a runtime's lowering leaves it."""
 
     __slots__ = ("_how", "_linear")
 
-    def __init__(self, how: Gathering) -> None:
-        super().__init__()
+    def __init__(self, notebook: Notebook[T], how: Gathering) -> None:
+        super().__init__(notebook)
         self._how = how
         self._linear: _Linear | None = None
 
     def _noted(self, x: Noted, note: Callable[[Noted], Noted]) -> Noted:
-        start = len(self._notes)
+        start = len(self.said)
         y = note(x)
-        self._linear = _Linear(y.id, start, x, note)
+        self._linear = _Linear(y, start, x, note)
         return y
 
     def conv(
@@ -49,34 +49,34 @@ class Lowered(Sketch):
     ) -> Noted:
         if 1 < groups < x.channels:
             groups = self._how.merged(x.channels, channels, groups)
-
-        def note(x: Noted) -> Noted:
-            return Sketch.conv(self, name, x, channels, kernel=kernel, stride=stride, groups=groups)
-
-        return self._noted(x, note) if kernel == stride == 1 else note(x)
+        convolved = super().conv
+        if kernel > 1 or stride > 1:
+            return convolved(name, x, channels, kernel=kernel, stride=stride, groups=groups)
+        return self._noted(x, lambda x: convolved(name, x, channels, kernel=1, groups=groups))
 
     def avg_pool(self, name: str, x: Noted, *, kernel: int, stride: int) -> Noted:
         before = self._linear
-        if before is None or before.output != x.id or self._readers[x.id]:
+        if before is None or before.output is not x or x.readers:
             return super().avg_pool(name, x, kernel=kernel, stride=stride)
-        del self._notes[before.start :]
-        self._readers[before.input.id] -= 1
+        self._forget_from(before.start)
+        before.input.readers -= 1
         return before.note(super().avg_pool(name, before.input, kernel=kernel, stride=stride))
 
     def learned(
         self, name: str, x: Noted, channels: int, how: Learned, kept: int, activation: str
     ) -> Noted:
         gathers = self._how.pays(x.channels, channels, how.groups, kept, how.block)
+        convolved = super().conv
 
         def note(x: Noted) -> Noted:
             if not gathers:
-                return Sketch.conv(self, name, x, channels, kernel=1)
+                return convolved(name, x, channels, kernel=1)
             y = self.gather(x, how.groups * kept, how.block)
-            y = Sketch.conv(self, name, y, channels, kernel=1, groups=how.groups)
+            y = convolved(name, y, channels, kernel=1, groups=how.groups)
             if self._how.shuffles or how.groups == 1:
                 return self.shuffle(name, y, how.groups)
             # What follows it was folded into the convolution before the gather was made.
-            return self._move("gather", y, *y[:2], (1, 1, 1, channels, ""), FOLDED_THROUGH)
+            return self._folds(PASSES_ON, "gather", y, 1, 1, 1, channels, "")
 
         return self._noted(self.norm_act(name, x, activation), note)
 
@@ -96,20 +96,27 @@ class Lowered(Sketch):
         return super().learned_linear(name, x, channels, factor, **settings)
 
 
-def pen(runtime: str) -> Sketch:
+def pen(runtime: str, notebook: Notebook[T]) -> Sketch[T]:
     """What notes kernels as a runtime executes them; as the condensed plan has them for a runtime
     that nothing is lowered for."""
-    return Lowered(GATHERING[runtime]) if runtime in GATHERING else Sketch()
+    return Lowered(notebook, GATHERING[runtime]) if runtime in GATHERING else Sketch(notebook)
 
 
 def sketch(
-    runtime: str, writer: Writer, shapes: Sequence[Shape], settings: tuple[Any, ...]
-) -> tuple[tuple[Row, ...], tuple[Shape, ...]]:
-    """The kernels of what a writer writes, and the shapes of its outputs."""
-    found = pen(runtime)
-    outputs = writer(found, tuple([found.value(*shape) for shape in shapes]), *settings)
-    rows = tuple(found.rows(outputs))
-    return rows, tuple([Shape(v.channels, v.size) for v in outputs])
+    runtime: str,
+    notebook: Notebook[T],
+    writer: Writer,
+    shapes: Sequence[Shape],
+    settings: tuple[Any, ...],
+) -> tuple[list[T], tuple[Shape, ...]]:
+    """What is said of the kernels of what a writer writes, and the shapes of its outputs."""
+    found = pen(runtime, notebook)
+    outputs = writer(found, [Noted(*shape) for shape in shapes], *settings)
+    return found.finish(outputs), tuple([Shape(v.channels, v.size) for v in outputs])
+
+
+_THEMSELVES: Notebook[Kernel] = Notebook(lambda kernel: kernel)
+"""Of each kernel it says the kernel."""
 
 
 class _Listing(Planner):
@@ -117,18 +124,18 @@ class _Listing(Planner):
 
     def __init__(self, runtime: str) -> None:
         self.runtime = runtime
-        self.rows: list[Row] = []
+        self.kernels: list[Kernel] = []
 
     def _step(
         self, name: str, writer: Writer, inputs: Sequence[Shape], settings: tuple[Any, ...]
     ) -> tuple[Shape, ...]:
-        rows, outputs = sketch(self.runtime, writer, inputs, settings)
-        self.rows += rows
+        kernels, outputs = sketch(self.runtime, _THEMSELVES, writer, inputs, settings)
+        self.kernels += kernels
         return outputs
 
 
-def executed_kernels(spec: NetworkSpec, runtime: str) -> Iterator[Kernel]:
+def executed_kernels(spec: NetworkSpec, runtime: str) -> Sequence[Kernel]:
     """Every kernel that a runtime executes of the condensed network, in order."""
     listing = _Listing(runtime)
     spec.write(listing, Shape(spec.image_channels, spec.image_size))
-    return map(kernel, listing.rows)
+    return listing.kernels

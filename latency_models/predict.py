@@ -11,13 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from latency_models.charges import charges
 from latency_models.devices import Device, device
 from latency_models.executed import executed_kernels, sketch
 from latency_models.kernels import Kernel
-from latency_models.sketch import MACS, Row, kernel
+from latency_models.sketch import Notebook
 from search_space.cost import cost, macs
 from search_space.plan import FRAGMENT_CACHE_SIZE, Planner, Shape, Writer
 
@@ -60,12 +60,13 @@ class Latency:
         return f"{self.ms:.1f} ms [{self.low_ms:.1f}, {self.high_ms:.1f}]"
 
 
-class _Price(NamedTuple):
-    macs: int
-    ms: float
-    guessed_ms: float
-    guessed: frozenset[str]
-    unpriced: frozenset[str]
+# Plain tuples, for there are very many, and Python's garbage collector leaves those of numbers and
+# text alone.
+_Charge: TypeAlias = tuple[int, float, str, bool]
+"""What one kernel adds to a price: multiply-adds; milliseconds; its kind where that is not as
+measured, else nothing; whether it has a price at all."""
+_Price: TypeAlias = tuple[int, float, float, tuple[str, ...], tuple[str, ...]]
+"""Multiply-adds, milliseconds, those of guessed kinds, these kinds, and those without a price."""
 
 
 def kernel_ms(kernel: Kernel, on: Device) -> float | None:
@@ -80,46 +81,39 @@ def kernel_ms(kernel: Kernel, on: Device) -> float | None:
     return ns / 1e6
 
 
-class _Charge(NamedTuple):
-    """What one kernel adds to the price; ``doubt`` is its kind where that is not as measured."""
-
-    ms: float
-    doubt: str
-    priced: bool
-
-
 def _charge(kernel: Kernel, on: Device) -> _Charge:
     ms = kernel_ms(kernel, on)
     if ms is None:
-        return _Charge(0.0, kernel.label, False)
+        return kernel.macs, 0.0, kernel.label, False
     measured = on.measured_kinds.get(kernel.kind, 0) >= MEASURED_FROM_NETWORKS
-    return _Charge(ms, "" if measured else kernel.kind, True)
+    return kernel.macs, ms, "" if measured else kernel.kind, True
 
 
-@lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
-def _row_charge(row: Row, on: Device) -> _Charge:
-    return _charge(kernel(row), on)
+@lru_cache(maxsize=16)
+def _price_list(on: Device) -> Notebook[_Charge]:
+    """What each kernel met so far adds to a price on a device."""
+    return Notebook(lambda kernel: _charge(kernel, on))
 
 
-def _sum(macs: int, charges: Iterable[_Charge]) -> _Price:
-    total = guessed_ms = 0.0
+def _sum(charges: Iterable[_Charge]) -> _Price:
+    macs, total, guessed_ms = 0, 0.0, 0.0
     guessed: set[str] = set()
     unpriced: set[str] = set()
-    for ms, doubt, priced in charges:
+    for of_kernel, ms, doubt, priced in charges:
+        macs += of_kernel
         total += ms
         if doubt:
             guessed_ms += ms
             (guessed if priced else unpriced).add(doubt)
-    return _Price(macs, total, guessed_ms, frozenset(guessed), frozenset(unpriced))
+    return macs, total, guessed_ms, tuple(guessed), tuple(unpriced)
 
 
 @lru_cache(maxsize=FRAGMENT_CACHE_SIZE)
 def _step_price(
     writer: Writer, shapes: tuple[Shape, ...], settings: tuple[Any, ...], on: Device
 ) -> tuple[_Price, tuple[Shape, ...]]:
-    rows, outputs = sketch(on.runtime, writer, shapes, settings)
-    macs = sum([row[MACS] for row in rows])
-    return _sum(macs, [_row_charge(row, on) for row in rows]), outputs
+    charges, outputs = sketch(on.runtime, _price_list(on), writer, shapes, settings)
+    return _sum(charges), outputs
 
 
 class _Pricing(Planner):
@@ -127,33 +121,45 @@ class _Pricing(Planner):
 
     def __init__(self, on: Device) -> None:
         self.on = on
-        self.prices: list[_Price] = []
+        self.macs, self.ms, self.guessed_ms = 0, 0.0, 0.0
+        self.guessed: set[str] = set()
+        self.unpriced: set[str] = set()
 
     def _step(
         self, name: str, writer: Writer, inputs: Sequence[Shape], settings: tuple[Any, ...]
     ) -> tuple[Shape, ...]:
         price, outputs = _step_price(writer, tuple(inputs), settings, self.on)
-        self.prices.append(price)
+        self.macs += price[0]
+        self.ms += price[1]
+        if price[2] or price[4]:
+            self.guessed_ms += price[2]
+            self.guessed.update(price[3])
+            self.unpriced.update(price[4])
         return outputs
+
+    @property
+    def price(self) -> _Price:
+        """Of all steps so far."""
+        return self.macs, self.ms, self.guessed_ms, tuple(self.guessed), tuple(self.unpriced)
 
 
 def predict_on(spec: NetworkSpec, on: Device) -> Latency:
     """As :func:`predict`, on a device that is not shipped."""
     if on.counter is not None:
-        return _latency([_flops_price(cost(spec, convention=on.counter).paper_flops, on)], on)
+        return _latency(_flops_price(cost(spec, convention=on.counter).paper_flops, on), on)
     pricing = _Pricing(on)
     spec.write(pricing, Shape(spec.image_channels, spec.image_size))
-    return _latency(pricing.prices, on)
+    return _latency(pricing.price, on)
 
 
-def predict_kernels(executed: Iterable[Kernel], on: Device) -> Latency:
+def predict_kernels(found: Iterable[Kernel], on: Device) -> Latency:
     """The latency of a network of which only the kernels are known."""
-    executed = tuple(executed)
-    macs = sum([k.macs for k in executed])
+    found = tuple(found)
+    macs = sum([k.macs for k in found])
     if on.counter is None:
-        return _latency([_sum(macs, [_charge(k, on) for k in executed])], on)
-    unpriced = frozenset(k.label for k in executed if k.is_unknown)
-    return _latency([_flops_price(macs, on, unpriced)], on, _MACS_ALONE)
+        return _latency(_sum([_charge(k, on) for k in found]), on)
+    unpriced = tuple({k.label for k in found if k.is_unknown})
+    return _latency(_flops_price(macs, on, unpriced), on, _MACS_ALONE)
 
 
 def predict_network(network: Described, on: Device) -> Latency:
@@ -173,8 +179,8 @@ def network_macs(network: Described) -> int:
     return sum([k.macs for k in network]) if isinstance(network, Sequence) else macs(network)
 
 
-def _flops_price(flops: int, on: Device, unpriced: frozenset[str] = frozenset()) -> _Price:
-    return _Price(flops, on.ns_per_flop * flops / 1e6, 0.0, frozenset(), unpriced)
+def _flops_price(flops: int, on: Device, unpriced: tuple[str, ...] = ()) -> _Price:
+    return flops, on.ns_per_flop * flops / 1e6, 0.0, (), unpriced
 
 
 def breakdown_ms(network: Described, on: Device) -> dict[str, float]:
@@ -191,14 +197,9 @@ def breakdown_ms(network: Described, on: Device) -> dict[str, float]:
     return dict(sorted(by_kind.items(), key=lambda item: -item[1]))
 
 
-def _latency(prices: Sequence[_Price], on: Device, *remarks: str) -> Latency:
-    ms = sum(p.ms for p in prices)
-    guessed_ms = sum(p.guessed_ms for p in prices)
-    guessed = frozenset[str]().union(*(p.guessed for p in prices))
-    unpriced = frozenset[str]().union(*(p.unpriced for p in prices))
-
+def _latency(price: _Price, on: Device, *remarks: str) -> Latency:
+    macs, ms, guessed_ms, guessed, unpriced = price
     residual = on.error.log_residual_90
-    macs = sum(p.macs for p in prices)
     least, largest = on.macs_range
     outside = not least <= macs <= largest
     if outside:
@@ -214,7 +215,7 @@ def _latency(prices: Sequence[_Price], on: Device, *remarks: str) -> Latency:
     )
 
 
-def _remarks(on: Device, guessed: frozenset[str], outside_macs: int | None) -> tuple[str, ...]:
+def _remarks(on: Device, guessed: tuple[str, ...], outside_macs: int | None) -> tuple[str, ...]:
     if on.counted_kinds and not on.measured_kinds:
         return (f"no kind of kernel was measured under {on.runtime} on {on.board}",)
     remarks = [

@@ -1,145 +1,143 @@
 """Kernels of a network without its operations: thousands of networks a second.
 
 A :class:`Sketch` is handed to the writers of the layers in place of the pen that writes operations
-down, and notes the fields of the kernels that :func:`latency_models.kernels.kernels` would make of
-them. A test holds one against the other.
+down, and notes what is to be said of the kernels that :func:`latency_models.kernels.kernels` would
+make of them: the kernels themselves, or their prices. A test holds one against the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import fields
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
 
 from latency_models.kernels import Kernel, conv_kind, squeeze_excite
-from search_space.plan import Learned, Pen, Reactivation
+from search_space.plan import FRAGMENT_CACHE_SIZE, Learned, Pen, Reactivation
 
-Row = tuple[Any, ...]
-"""The fields of a kernel in the order of ``Kernel``."""
-
-_FIELDS = tuple(f.name for f in fields(Kernel))
-MACS = _FIELDS.index("macs")
-_CONV, _LINEAR, FOLDED_THROUGH, _NORM, _NORM_ACT, _ACT, _OTHER = range(7)
-
-
-def kernel(row: Row) -> Kernel:
-    """The kernel whose fields these are."""
-    return Kernel(**dict(zip(_FIELDS, row, strict=True)))
+T = TypeVar("T")
+_NOTHING, _ACT, _NORM = range(3)
+"""What a writer takes in of what follows it: nothing, an activation, a norm as well."""
+_FOLDS_NORM, _FOLDS_NORM_ACT, _FOLDS_ACT, PASSES_ON = range(4)
+"""How a kernel depends on what writes its input: it is folded into that, or hands on what that
+takes in."""
 
 
-_NORMED: Row = (1, 1, 1, 1, "norm")
+class Noted:
+    """A value: its shape, how often it is read, what its writer takes in of what follows."""
+
+    readers = 0
+    takes = _NOTHING
+
+    def __init__(self, channels: int, size: int) -> None:
+        self.channels = channels
+        self.size = size
 
 
-@lru_cache(maxsize=4096)
-def _excitation(channels: int, size: int, hidden: int) -> tuple[Row, ...]:
-    found = squeeze_excite(channels, size, hidden)
-    return tuple([tuple([getattr(kernel, name) for name in _FIELDS]) for kernel in found])
+class Notebook(Generic[T]):
+    """What is said of a kernel, found out once for each.
+
+    Args:
+        say: Says it.
+    """
+
+    def __init__(self, say: Callable[[Kernel], T]) -> None:
+        self.say = say
+        self.known: dict[tuple[Any, ...], T] = {}
+        self._several: dict[tuple[Any, ...], tuple[T, ...]] = {}
+
+    def learn(self, key: tuple[Any, ...], kernel: Kernel) -> T:
+        """What is said of a kernel that was not met before; kept under a key."""
+        if len(self.known) >= FRAGMENT_CACHE_SIZE:
+            self.known.clear()
+        found = self.known[key] = self.say(kernel)
+        return found
+
+    def of_all(self, kernels: Callable[..., Iterable[Kernel]], *settings: int) -> tuple[T, ...]:
+        """What is said of several kernels that always stand together."""
+        found = self._several.get(settings)
+        if found is None:
+            found = self._several[settings] = tuple(map(self.say, kernels(*settings)))
+        return found
 
 
-class Noted(NamedTuple):
-    channels: int
-    size: int
-    id: int
+class Sketch(Pen, Generic[T]):
+    """Notes what :class:`search_space.plan.Trace` would write in condensed form.
 
+    Attributes:
+        said: Of every kernel so far, in order; None where one was folded into another.
+    """
 
-class Sketch(Pen):
-    """Notes what :class:`search_space.plan.Trace` would write in condensed form."""
+    __slots__ = ("_folding", "_known", "_notebook", "said")
 
-    __slots__ = ("_notes", "_readers")
+    def __init__(self, notebook: Notebook[T]) -> None:
+        self.said: list[T | None] = []
+        self._notebook = notebook
+        self._known = notebook.known
+        # Kernels that may fold: their positions, how, what they read and write.
+        self._folding: list[tuple[int, int, Noted, Noted, tuple[Any, ...]]] = []
 
-    def __init__(self) -> None:
-        # What is noted, what it reads and writes (one that folds or is folded into), its row.
-        self._notes: list[tuple[int, int, int, Row]] = []
-        self._readers: list[int] = []
-
-    def value(self, channels: int, size: int) -> Noted:
-        """A new value."""
-        readers = self._readers
-        number = len(readers)
-        readers.append(0)
-        # What a named tuple's own constructor does, without its arguments' names.
-        return tuple.__new__(Noted, (channels, size, number))
-
-    def rows(self, outputs: Sequence[Noted]) -> Iterator[Row]:
-        """The kernels, with norms and activations folded as :func:`kernels` does."""
-        readers = self._readers
+    def finish(self, outputs: Sequence[Noted]) -> list[T]:
+        """What is said of every kernel, after what folds has been folded."""
         for value in outputs:
-            readers[value.id] += 1
-        takes_norm: set[int] = set()
-        takes_act: set[int] = set()
-        for what, read, written, row in self._notes:
-            if what == _OTHER:
-                yield row
-                continue
-            alone = readers[read] == 1
-            if what == _CONV:
-                takes_norm.add(written)
-                takes_act.add(written)
-            elif what == _LINEAR:
-                takes_act.add(written)
-            elif what == FOLDED_THROUGH:
-                for taking in (takes_norm, takes_act):
-                    if alone and read in taking:
-                        taking.add(written)
-            elif what == _NORM:
-                takes_act.add(written)
-                if alone and read in takes_norm:
+            value.readers += 1
+        for position, how, x, y, key in self._folding:
+            if x.readers == 1:
+                if how == PASSES_ON:
+                    y.takes = x.takes
+                elif x.takes == _NORM or (how == _FOLDS_ACT and x.takes):
                     continue
-            elif what == _NORM_ACT:
-                if alone and read in takes_norm:
-                    continue
-            elif alone and read in takes_act:
-                continue
-            yield row
+            self.said[position] = self._of(_moved, key)
+        return [said for said in self.said if said is not None]
 
-    def _move(
-        self,
-        kind: str,
-        x: Noted,
-        channels: int,
-        size: int,
-        settings: Row = (1, 1, 1, 1, ""),
-        what: int = _OTHER,
-    ) -> Noted:
-        """One input, one output; ``settings`` are the fields from ``kernel`` on."""
-        inputs, before, number = x
-        y = self.value(channels, size)
-        self._readers[number] += 1
-        elements = (inputs * before * before, channels * size * size)
-        row = (kind, inputs, channels, *elements, 0, 0, *settings)
-        self._notes.append((what, number, y.id, row))
+    def _of(self, kernel: Callable[..., Kernel], key: tuple[Any, ...]) -> T:
+        """What is said of the kernel that a function makes of a key."""
+        said = self._known.get(key)
+        return self._notebook.learn(key, kernel(*key)) if said is None else said
+
+    def _move(self, kind: str, x: Noted, channels: int, size: int, *settings: Any) -> Noted:
+        """One input, one output; ``settings`` are the fields of the kernel from ``kernel`` on."""
+        x.readers += 1
+        self.said.append(self._of(_moved, (kind, x.channels, x.size, channels, size, *settings)))
+        return Noted(channels, size)
+
+    def _folds(self, how: int, kind: str, x: Noted, *settings: Any) -> Noted:
+        """A kernel that keeps the shape of what it reads, and may fold."""
+        x.readers += 1
+        channels, size = x.channels, x.size
+        y = Noted(channels, size)
+        key = (kind, channels, size, channels, size, *settings)
+        self._folding.append((len(self.said), how, x, y, key))
+        self.said.append(None)
         return y
 
     def conv(
         self, name: str, x: Noted, channels: int, *, kernel: int, stride: int = 1, groups: int = 1
     ) -> Noted:
-        inputs, before, read = x
-        size = (before - 1) // stride + 1
-        y = self.value(channels, size)
-        self._readers[read] += 1
-        weights = channels * (inputs // groups) * kernel * kernel
-        area = size * size
-        kind = conv_kind(
-            inputs=inputs, outputs=channels, kernel=kernel, groups=groups, out_size=size
-        )
-        elements = (inputs * before * before, channels * area)
-        row = (kind, inputs, channels, *elements, weights * area, weights, kernel, stride, groups)
-        self._notes.append((_CONV, read, y.id, (*row, 1, "")))
+        x.readers += 1
+        size = x.size
+        self.said.append(self._of(_conv, (x.channels, size, channels, kernel, stride, groups)))
+        y = Noted(channels, (size - 1) // stride + 1)
+        y.takes = _NORM
         return y
 
     def norm(self, name: str, x: Noted) -> Noted:
-        return self._move("elementwise", x, *x[:2], _NORMED, _NORM)
+        y = self._folds(_FOLDS_NORM, "elementwise", x, 1, 1, 1, 1, "norm")
+        y.takes = _ACT
+        return y
 
     def act(self, name: str, x: Noted, kind: str) -> Noted:
-        return self._move("elementwise", x, *x[:2], (1, 1, 1, 1, kind), _ACT)
+        return self._folds(_FOLDS_ACT, "elementwise", x, 1, 1, 1, 1, kind)
 
     def norm_act(self, name: str, x: Noted, kind: str) -> Noted:
-        # One note for two: nobody else reads what is between them.
-        return self._move("elementwise", x, *x[:2], _NORMED, _NORM_ACT)
+        # One kernel for two: nobody else reads what is between them.
+        return self._folds(_FOLDS_NORM_ACT, "elementwise", x, 1, 1, 1, 1, "norm")
+
+    def _forget_from(self, position: int) -> None:
+        """Takes back the last kernels."""
+        del self.said[position:]
+        self._folding = [note for note in self._folding if note[0] < position]
 
     def gather(self, x: Noted, channels: int, block: int = 1) -> Noted:
-        return self._move("gather", x, channels, x.size, (1, 1, 1, channels // block, ""))
+        return self._move("gather", x, channels, x.size, 1, 1, 1, channels // block, "")
 
     def learned(
         self, name: str, x: Noted, channels: int, how: Learned, kept: int, activation: str
@@ -157,33 +155,31 @@ class Sketch(Pen):
         parts = updates // how.block
         if how.order == "pre":
             return self._join("index_add", (x, y), x.channels, x.channels, parts)
-        y = self._move("index_add", y, x.channels, x.size, (1, 1, 1, parts, ""))
+        y = self._move("index_add", y, x.channels, x.size, 1, 1, 1, parts, "")
         return self.sum("sfr_add", (x, self.norm_act("sfr", y, activation)))
 
     def squeeze_excite(self, name: str, x: Noted, reduction: int, *, normed: bool = False) -> Noted:
-        y = self.value(x.channels, x.size)
-        self._readers[x.id] += 1
-        for row in _excitation(x.channels, x.size, x.channels // reduction):
-            self._notes.append((_OTHER, x.id, y.id, row))
-        return y
+        x.readers += 1
+        self.said += self._notebook.of_all(
+            squeeze_excite, x.channels, x.size, x.channels // reduction
+        )
+        return Noted(x.channels, x.size)
 
     def shuffle(self, name: str, x: Noted, groups: int) -> Noted:
         if groups in (1, x.channels):
             return x
-        return self._move("shuffle", x, *x[:2], (1, 1, groups, 1, ""), FOLDED_THROUGH)
+        return self._folds(PASSES_ON, "shuffle", x, 1, 1, groups, 1, "")
 
     def _join(
         self, kind: str, values: Sequence[Noted], inputs: int, channels: int, parts: int = 1
     ) -> Noted:
         size = values[0].size
-        y = self.value(channels, size)
         read = 0
         for value in values:
-            self._readers[value.id] += 1
-            read += value.channels * size * size
-        row = (kind, inputs, channels, read, channels * size * size, 0, 0, 1, 1, 1, parts, "")
-        self._notes.append((_OTHER, values[0].id, y.id, row))
-        return y
+            value.readers += 1
+            read += value.channels
+        self.said.append(self._of(_joined, (kind, inputs, size, channels, read, parts)))
+        return Noted(channels, size)
 
     def concat(self, name: str, values: Sequence[Noted]) -> Noted:
         if len(values) == 1:
@@ -194,8 +190,8 @@ class Sketch(Pen):
     def split(self, name: str, x: Noted, channels: Sequence[int]) -> tuple[Noted, ...]:
         if len(channels) == 1:
             return (x,)
-        self._move("split", x, x.channels, x.size, (1, 1, 1, len(channels), ""))
-        return tuple([self.value(c, x.size) for c in channels])
+        self._move("split", x, x.channels, x.size, 1, 1, 1, len(channels), "")
+        return tuple([Noted(c, x.size) for c in channels])
 
     def sum(self, name: str, values: Sequence[Noted]) -> Noted:
         if len(values) == 1:
@@ -204,28 +200,89 @@ class Sketch(Pen):
 
     def avg_pool(self, name: str, x: Noted, *, kernel: int, stride: int) -> Noted:
         size = (x.size - kernel) // stride + 1
-        return self._move("pool", x, x.channels, size, (kernel, stride, 1, 1, "avg"))
+        return self._move("pool", x, x.channels, size, kernel, stride, 1, 1, "avg")
 
     def max_pool(self, name: str, x: Noted, *, kernel: int, stride: int) -> Noted:
         size = (x.size - 1) // stride + 1
-        return self._move("pool", x, x.channels, size, (kernel, stride, 1, 1, "max"))
+        return self._move("pool", x, x.channels, size, kernel, stride, 1, 1, "max")
 
     def global_pool(self, name: str, x: Noted) -> Noted:
-        return self._move("global_pool", x, x.channels, 1)
+        return self._move("global_pool", x, x.channels, 1, 1, 1, 1, 1, "")
 
     def flatten(self, name: str, x: Noted) -> Noted:
-        self._readers[x.id] += 1
-        return self.value(x.channels * x.size * x.size, 1)
+        x.readers += 1
+        return Noted(x.channels * x.size * x.size, 1)
 
     def linear(self, name: str, x: Noted, channels: int, *, bias: bool) -> Noted:
-        y = self.value(channels, 1)
-        self._readers[x.id] += 1
-        macs = x.channels * channels
-        row = ("linear", x.channels, channels, x.channels, channels, macs, macs + channels * bias)
-        self._notes.append((_LINEAR, x.id, y.id, (*row, 1, 1, 1, 1, "")))
+        x.readers += 1
+        self.said.append(self._of(_linear, (x.channels, channels, bias)))
+        y = Noted(channels, 1)
+        y.takes = _ACT
         return y
 
     def learned_linear(
         self, name: str, x: Noted, channels: int, factor: int, *, bias: bool, at_conversion: bool
     ) -> Noted:
         return self.linear(name, self.gather(x, x.channels // factor), channels, bias=bias)
+
+
+# --- The kernels ----------------------------------------------------------------------------------
+
+
+def _conv(inputs: int, before: int, channels: int, kernel: int, stride: int, groups: int) -> Kernel:
+    size = (before - 1) // stride + 1
+    weights = channels * (inputs // groups) * kernel * kernel
+    return Kernel(
+        kind=conv_kind(
+            inputs=inputs, outputs=channels, kernel=kernel, groups=groups, out_size=size
+        ),
+        in_channels=inputs,
+        out_channels=channels,
+        in_elements=inputs * before * before,
+        out_elements=channels * size * size,
+        macs=weights * size * size,
+        weights=weights,
+        kernel=kernel,
+        stride=stride,
+        groups=groups,
+    )
+
+
+def _moved(kind: Any, inputs: int, before: int, channels: int, size: int, *settings: Any) -> Kernel:
+    kernel, stride, groups, parts, function = settings
+    return Kernel(
+        kind=kind,
+        in_channels=inputs,
+        out_channels=channels,
+        in_elements=inputs * before * before,
+        out_elements=channels * size * size,
+        kernel=kernel,
+        stride=stride,
+        groups=groups,
+        parts=parts,
+        function=function,
+    )
+
+
+def _joined(kind: Any, inputs: int, size: int, channels: int, read: int, parts: int) -> Kernel:
+    return Kernel(
+        kind=kind,
+        in_channels=inputs,
+        out_channels=channels,
+        in_elements=read * size * size,
+        out_elements=channels * size * size,
+        parts=parts,
+    )
+
+
+def _linear(inputs: int, channels: int, bias: bool) -> Kernel:
+    macs = inputs * channels
+    return Kernel(
+        kind="linear",
+        in_channels=inputs,
+        out_channels=channels,
+        in_elements=inputs,
+        out_elements=channels,
+        macs=macs,
+        weights=macs + channels * bias,
+    )

@@ -234,7 +234,7 @@ class DenseStage:
         with_sfr = (plain._replace(sfr=sfr), tuple(sorted(reactivating)))
         return ((plain, others), with_sfr) if others else (with_sfr,)
 
-    @property
+    @cached_property
     def layer_settings(self) -> tuple[LayerSettings, ...]:
         """One entry per layer: what it needs to know of the stage."""
         by_layer = {i: s for s, layers in self.layers_by_settings for i in layers}

@@ -42,11 +42,11 @@ class Gathering:
     def merged(self, inputs: int, outputs: int, groups: int) -> int:
         """The most groups, of those that divide these, whose channels are whole multiples; else
         one."""
-        if self.multiple == 1:
-            return groups
-        divisors = (g for g in range(groups, 0, -1) if groups % g == 0)
-        sizes = ((g, inputs // g, outputs // g) for g in divisors)
-        return next((g for g, i, o in sizes if i % self.multiple == o % self.multiple == 0), 1)
+        for g in range(groups, 1, -1):
+            whole = inputs // g % self.multiple == outputs // g % self.multiple == 0
+            if groups % g == 0 and whole:
+                return g
+        return 1
 
 
 GATHERING: Mapping[str, Gathering] = {

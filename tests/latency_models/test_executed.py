@@ -12,7 +12,7 @@ import pytest
 from latency_models.counting.model import routine
 from latency_models.executed import Lowered, executed_kernels, pen, sketch
 from latency_models.kernels import Kernel, network_kernels
-from latency_models.sketch import Sketch, kernel
+from latency_models.sketch import Notebook, Noted, Sketch
 from results.verify import random_network
 from search_space import SPACES, ZOO, DenseStage, HeadSpec, NetworkSpec, SpecError, StemSpec, macs
 from search_space.flatten import flatten
@@ -21,6 +21,8 @@ from search_space.graph import Graph
 from search_space.lowering import lower
 from search_space.plan import Learned, Reactivation, Shape
 
+kernels: Notebook[Kernel] = Notebook(lambda kernel: kernel)
+"""Of every kernel it says the kernel."""
 LOWERED_AS = {"ncnn": "ncnn", "onnxruntime": "onnxruntime-arm"}
 
 
@@ -57,9 +59,9 @@ CONDENSED = {"groups_1x1": 4, "condense_factor": 4}
 
 def executed(how: Gathering, write: str, inputs: int, *given: Any) -> list[Kernel]:
     """What is executed of one layer on a map of 8 x 8."""
-    lowered = Lowered(how)
-    y = getattr(lowered, write)("y", lowered.value(inputs, 8), *given)
-    return [kernel(row) for row in lowered.rows([y])]
+    lowered = Lowered(kernels, how)
+    y = getattr(lowered, write)("y", Noted(inputs, 8), *given)
+    return lowered.finish([y])
 
 
 WORTH_ALL = Gathering(worth=0)
@@ -83,12 +85,12 @@ def test_a_learned_layer_that_pays_is_gathered_convolved_and_brought_into_order(
 
 def pooled(how: Gathering, *, between: bool = False) -> list[Kernel]:
     """A 1x1 convolution of a map of 8 x 8 and what pools it."""
-    lowered = Lowered(how)
-    y = lowered.conv("conv", lowered.value(16, 8), 8, kernel=1)
+    lowered = Lowered(kernels, how)
+    y = lowered.conv("conv", Noted(16, 8), 8, kernel=1)
     if between:
         y = lowered.act("act", y, "relu")
     y = lowered.avg_pool("pool", y, kernel=2, stride=2)
-    return [kernel(row) for row in lowered.rows([y])]
+    return lowered.finish([y])
 
 
 def test_pooling_behind_a_1x1_convolution_runs_before_it() -> None:
@@ -101,11 +103,11 @@ def test_pooling_behind_a_1x1_convolution_runs_before_it() -> None:
 
 
 def test_a_convolution_with_another_reader_is_not_pooled_early() -> None:
-    lowered = Lowered(WORTH_ALL)
-    x = lowered.conv("conv", lowered.value(16, 8), 8, kernel=1)
+    lowered = Lowered(kernels, WORTH_ALL)
+    x = lowered.conv("conv", Noted(16, 8), 8, kernel=1)
     first = lowered.avg_pool("one", lowered.conv("3x3", x, 8, kernel=3), kernel=2, stride=2)
     second = lowered.avg_pool("two", x, kernel=2, stride=2)
-    found = [kernel(row).kind for row in lowered.rows([first, second])]
+    found = [k.kind for k in lowered.finish([first, second])]
     assert found == ["pointwise", "conv", "pool", "pool"]
 
 
@@ -118,10 +120,10 @@ def test_a_learned_layer_that_does_not_pay_is_dense() -> None:
 
 @pytest.mark.parametrize("order", ["pre", "post"])
 def test_a_reactivation_is_a_dense_convolution_and_a_sum(order: str) -> None:
-    lowered = Lowered(WORTH_ALL)
-    x, new = lowered.value(64, 8), lowered.value(16, 8)
+    lowered = Lowered(kernels, WORTH_ALL)
+    x, new = Noted(64, 8), Noted(16, 8)
     y = lowered.sparse(x, new, Reactivation(4, 4, order=order), 16, "relu")
-    found = [kernel(row) for row in lowered.rows([y])]
+    found = lowered.finish([y])
     # After a convolution norm and activation fold into it.
     assert [k.kind for k in found] == [*["elementwise"] * (order == "pre"), "pointwise", "binary"]
     assert found[-2].macs == 16 * 64 * 64
@@ -130,9 +132,9 @@ def test_a_reactivation_is_a_dense_convolution_and_a_sum(order: str) -> None:
 
 def test_groups_are_merged_and_those_of_a_depthwise_convolution_are_not() -> None:
     def groups(how: Gathering, channels: int, groups: int) -> tuple[str, int]:
-        lowered = Lowered(how)
-        y = lowered.conv("y", lowered.value(channels, 8), channels, kernel=3, groups=groups)
-        (found,) = (kernel(row) for row in lowered.rows([y]))
+        lowered = Lowered(kernels, how)
+        y = lowered.conv("y", Noted(channels, 8), channels, kernel=3, groups=groups)
+        (found,) = lowered.finish([y])
         return found.kind, found.groups
 
     fours = Gathering(worth=0, multiple=4)
@@ -165,17 +167,17 @@ def test_average_pools_of_networks_are_counted_as_such(runtime: str) -> None:
 
 def test_each_runtime_has_its_pen_and_others_that_of_the_plan() -> None:
     for runtime in GATHERING:
-        assert type(pen(runtime)) is Lowered
-    assert type(pen("tflite")) is Sketch
+        assert type(pen(runtime, kernels)) is Lowered
+    assert type(pen("tflite", kernels)) is Sketch
 
 
 def test_what_a_writer_writes_is_told_with_the_shapes_of_its_outputs() -> None:
     def write(pen: Any, inputs: tuple[Any, ...], channels: int) -> tuple[Any, ...]:
         return (pen.conv("y", inputs[0], channels, kernel=3, stride=2),)
 
-    rows, outputs = sketch("ncnn", write, [Shape(8, 9)], (16,))
+    found, outputs = sketch("ncnn", kernels, write, [Shape(8, 9)], (16,))
     assert outputs == (Shape(16, 5),)
-    assert [kernel(row).kind for row in rows] == ["conv"]
+    assert [k.kind for k in found] == ["conv"]
 
 
 @pytest.mark.parametrize("name", ZOO)
