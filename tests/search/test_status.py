@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,3 +65,16 @@ def test_before_anything_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "0 complete, 0 running, 0 failed; 9 to be scored" in shown
     assert "none yet" in shown
     assert "no network has been scored in two yet" in shown
+
+
+def test_status_imports_no_torch(rung_run: Path) -> None:
+    code = (
+        "import sys\n"
+        "from search.cli import main\n"
+        f"code = main(['status', {str(rung_run)!r}])\n"
+        "assert 'torch' not in sys.modules\n"
+        "sys.exit(code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "5 complete" in done.stdout
