@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from results.trial import Estimate, Proposal, Retrained, Score, State, Trial
+from results.trial import Estimate, Proposal, Retrained, Score, State, Trial, rung_values
 from search_space.errors import UserError
 from search_space.space import SearchSpace
 from search_space.spec import NetworkSpec
@@ -29,6 +29,7 @@ DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize
 METRICS = ("accuracy", "latency_ms")
 SETTINGS = "settings"
 REJECTED = "rejected"
+RUNGS = "rungs"
 RETRAINED = "retrained trial {}"
 """Optuna lets nobody write to a trial that is complete; what comes later is the study's."""
 
@@ -218,6 +219,16 @@ class Study:
         live += [self._study.ask() for t in frozen if t.state == TrialState.WAITING]
         return sorted((self._begin(t, space) for t in live), key=lambda t: t.number)
 
+    def record_rung(self, trial: Trial, score: Score) -> Trial:
+        """Writes the score of a running trial's next rung.
+
+        Attributes are a commit each: how many ``rungs`` there are comes last, so that of a rung
+        whose score a killed process left in part none is read.
+        """
+        number = len(trial.rungs) + 1
+        self._annotate(trial.number, {**rung_values(number, score), RUNGS: number})
+        return self.trial(trial.number)
+
     def complete(self, trial: Trial, score: Score) -> Trial:
         """Ends a trial with its score."""
         self._annotate(trial.number, asdict(score))
@@ -287,9 +298,14 @@ def _to_trial(frozen: FrozenTrial, of_study: Mapping[str, Any]) -> Trial:
         score=score,
         failure=attributes.get("failure"),
         retrained=Retrained(**later) if later else None,
+        rungs=tuple(
+            _part(Score, attributes, f"rung{number}_")
+            for number in range(1, attributes.get(RUNGS, 0) + 1)
+        ),
     )
 
 
-def _part(kind: type[T], attributes: Mapping[str, Any]) -> T:
-    """A dataclass out of the attributes named like its fields."""
-    return kind(**{f.name: attributes[f.name] for f in fields(kind)})  # type: ignore[arg-type]
+def _part(kind: type[T], attributes: Mapping[str, Any], prefix: str = "") -> T:
+    """A dataclass out of the attributes named like its fields, behind a prefix."""
+    values = {f.name: attributes[prefix + f.name] for f in fields(kind)}  # type: ignore[arg-type]
+    return kind(**values)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from results.trial import Trial
+from results.trial import Trial, rung_values
 
 COLUMNS = (
     "number",
@@ -27,11 +27,14 @@ COLUMNS = (
     "architecture",
     "failure",
 )
-"""The columns of every frame, before one column per dimension of the space."""
+"""The columns of every frame, before those of rungs and one per dimension of the space."""
 
 
 def trials_frame(trials: Sequence[Trial]) -> pd.DataFrame:
-    """One row per trial: ``COLUMNS``, then the choices under the names of their dimensions."""
+    """One row per trial: ``COLUMNS``, then, where there are rungs, how many of them the trial was
+    trained in and the score of each, then the choices under the names of their dimensions."""
+    # Every row has the columns of the trial with the most rungs, in this place.
+    columns = max((_rungs(trial) for trial in trials), key=len, default={})
     rows = [
         {
             "number": trial.number,
@@ -41,6 +44,8 @@ def trials_frame(trials: Sequence[Trial]) -> pd.DataFrame:
             **_retrained(trial),
             "architecture": trial.proposal.spec.id,
             "failure": trial.failure,
+            **dict.fromkeys(columns),
+            **_rungs(trial),
             **trial.proposal.choices,
         }
         for trial in trials
@@ -59,12 +64,28 @@ def _retrained(trial: Trial) -> dict[str, float | None]:
     }
 
 
+def _rungs(trial: Trial) -> dict[str, float]:
+    """How many rungs a trial was trained in, and the scores of them."""
+    found: dict[str, float] = {"rungs": len(trial.rungs)} if trial.rungs else {}
+    for number, score in enumerate(trial.rungs, 1):
+        found |= rung_values(number, score)
+    return found
+
+
+def contenders(trials: Sequence[Trial]) -> list[Trial]:
+    """The complete trials whose accuracies can be compared: those of the highest rung that any of
+    them has reached, which without rungs are all."""
+    done = [t for t in trials if t.score is not None]
+    highest = max((len(t.rungs) for t in done), default=0)
+    return [t for t in done if len(t.rungs) == highest]
+
+
 def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
-    """The complete trials that no other beats in accuracy and latency, fastest first.
+    """The contenders that no other beats in accuracy and latency, fastest first.
 
     Of trials with equal objectives the first is kept.
     """
-    done = [t for t in trials if t.score is not None]
+    done = contenders(trials)
     done.sort(key=lambda t: (t.estimate.latency_ms, -t.objectives[0], t.number))
     front: list[Trial] = []
     for trial in done:
@@ -75,14 +96,14 @@ def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
 
 def winners(trials: Sequence[Trial], count: int) -> list[Trial]:
     """Whom to train in full: the Pareto front, the most accurate first; then, if it is shorter,
-    the most accurate of the others."""
+    the most accurate of the others, those of higher rungs before those of lower ones."""
     front = pareto_front(trials)
     others = [t for t in trials if t.score is not None and t not in front]
-    others.sort(key=lambda t: (-t.objectives[0], t.objectives[1], t.number))
+    others.sort(key=lambda t: (-len(t.rungs), -t.objectives[0], t.objectives[1], t.number))
     return [*reversed(front), *others][:count]
 
 
 def most_accurate(trials: Sequence[Trial]) -> Trial | None:
-    """The complete trial of highest accuracy, the faster of two equal ones."""
+    """The contender of highest accuracy, the faster of two equal ones."""
     front = pareto_front(trials)
     return front[-1] if front else None

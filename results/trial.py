@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from search_space.space import Choices
@@ -127,6 +127,9 @@ class Trial:
 
     ``score`` is None until the training is complete, ``failure`` None unless it failed,
     ``retrained`` None unless it was trained again with a full schedule.
+
+    ``rungs`` are the scores of the rungs that it has been trained in, the cheapest first, of which
+    the last becomes the trial's; none where a search trains every network alike.
     """
 
     number: int
@@ -136,6 +139,7 @@ class Trial:
     score: Score | None = None
     failure: str | None = None
     retrained: Retrained | None = None
+    rungs: tuple[Score, ...] = ()
 
     @property
     def objectives(self) -> tuple[float, float]:
@@ -143,3 +147,9 @@ class Trial:
         if self.score is None:
             raise ValueError(f"trial {self.number} is {self.state} and has no score")
         return self.score.accuracy, self.estimate.latency_ms
+
+
+def rung_values(number: int, score: Score) -> dict[str, Any]:
+    """The score of rung ``number``, from 1, under the names that people read: ``rung1_accuracy``,
+    ``rung1_loss``..."""
+    return {f"rung{number}_{name}": value for name, value in asdict(score).items()}

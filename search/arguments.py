@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from search.limits import Limits
     from search_space import NetworkSpec, SearchSpace
+    from searchers.rungs import Halving
     from trainers.recipe import Recipe
 
 # As in results.formats, which loads torch; a test holds them equal.
@@ -91,6 +92,26 @@ def space(args: argparse.Namespace) -> SearchSpace:
 
     chosen = find(args.space)
     return chosen.replace(classes=args.classes) if args.classes is not None else chosen
+
+
+def halving(args: argparse.Namespace) -> Halving | None:
+    """What ``--rungs`` and ``--keep`` say; None without them.
+
+    Raises:
+        UserError: they break a rule, or say otherwise than ``--epochs``.
+    """
+    from searchers.rungs import KEEP, Halving
+
+    if args.rungs is None:
+        if args.keep is not None:
+            raise UserError(f"--keep {args.keep} needs --rungs, such as 2,6")
+        return None
+    if args.epochs is not None:
+        raise UserError(
+            f"--epochs {args.epochs} and --rungs {args.rungs} both set the epochs; leave one out"
+        )
+    keep = KEEP if args.keep is None else args.keep
+    return Halving.parse(args.rungs, resolution=args.resolution, keep=keep)
 
 
 def find_network(name: str) -> NetworkSpec:

@@ -23,6 +23,7 @@ from search import (
     latency,
     retraining,
     running,
+    status,
     sweeping,
     training,
 )
@@ -95,6 +96,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--resolution", type=int, default=32, help="pixels of each training (default %(default)s)"
     )
+    p.add_argument(
+        "--rungs",
+        metavar="EPOCHS[@PIXELS],...",
+        help="short trainings, the cheapest first, such as 2,6 or 1@16,3@32,9@32:"
+        " only the best networks of each go on to the next",
+    )
+    p.add_argument("--keep", type=int, metavar="N", help="one network in N goes on (default 3)")
     p.add_argument("--retrain", type=int, metavar="K", help="then train K winners in full")
     p.add_argument(
         "--retrain-recipe", metavar="NAME", help="how (default: the space's paper; quick on digits)"
@@ -108,6 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--trials", type=int, help="networks to score in all")
     p.add_argument("--timeout", help="begin no training after this: 90s, 5m, 2h")
     p.set_defaults(retrain=None)
+    add_json(p)
+
+    p = command("status", status.status)
+    p.add_argument("run", type=Path, metavar="RUN", help="folder that `search run` wrote")
     add_json(p)
 
     training.add_train(command("train", training.train))

@@ -52,6 +52,8 @@ class RunDisplay:
         self.quiet = quiet
         self._total = 0
         self._done = 0
+        self._rung = 0
+        self._rungs = 1
         self._best: Trial | None = None
         self._progress = _bar(console, "best {task.fields[best]}", quiet=quiet)
         self._task: TaskID | None = None
@@ -66,6 +68,7 @@ class RunDisplay:
     def started(self, config: RunConfig, data: DataSplits, trials: Sequence[Trial]) -> None:
         self._total = config.trials
         self._done = sum(t.state == "complete" for t in trials)
+        self._rungs = len(config.rungs)
         self._best = most_accurate(trials)
         space = config.space
         held_out = len(data.validation) if data.validation else 0
@@ -73,9 +76,8 @@ class RunDisplay:
             f"Space    {space.name}: {space.volume:.1e} combinations,"
             f" {space.image_size}x{space.image_size}, {space.classes} classes\n"
             f"Limits   {config.limits}, kept before any training\n"
-            f"Scored   after {counted(config.recipe.epochs_in_all, 'epoch')} at"
-            f" {config.resolution}x{config.resolution} on {len(data.train):,} images, condensed,"
-            f" on {held_out:,} others\n"
+            f"Scored   after {_trainings(config)} on {len(data.train):,} images, condensed,"
+            f" on {held_out:,} others\n{_halving(config)}"
             f"Data     {data.note}"
         )
         if data.name != "digits" and data.classes != space.classes:
@@ -92,9 +94,16 @@ class RunDisplay:
             "networks", total=self._total, completed=self._done, best=_brief(self._best)
         )
 
+    def training_begun(self, trial: Trial) -> None:
+        self._rung = len(trial.rungs)
+        if self._task is not None and self._rungs > 1:
+            doing = f"networks (rung {self._rung + 1} of {self._rungs})"
+            self._progress.update(self._task, description=doing)
+
     def trial_step(self, step: int, steps: int) -> None:
         if self._task is not None:
-            self._progress.update(self._task, completed=self._done + step / steps)
+            share = (self._rung + step / steps) / self._rungs
+            self._progress.update(self._task, completed=self._done + share)
 
     def trial_ended(self, trial: Trial) -> None:
         if trial.score is None:
@@ -184,8 +193,25 @@ def stage(training: Training) -> str:
     return f"condensing, stage {done + 1} of {stages}"
 
 
+def _trainings(config: RunConfig) -> str:
+    """``1 epoch at 16x16, 3 epochs at 32x32 or 9 epochs at 32x32``"""
+    recipes = [config.recipe.replace(epochs=rung.epochs) for rung in config.rungs]
+    each = [
+        f"{counted(recipe.epochs_in_all, 'epoch')} at {rung.resolution}x{rung.resolution}"
+        for recipe, rung in zip(recipes, config.rungs, strict=True)
+    ]
+    return " or ".join([", ".join(each[:-1]), each[-1]] if each[1:] else each)
+
+
+def _halving(config: RunConfig) -> str:
+    if config.halving is None:
+        return ""
+    return f"Rungs    1 network in {config.halving.keep} goes on from each training to the next\n"
+
+
 def _brief(trial: Trial | None) -> str:
     if trial is None or trial.score is None:
         return ""
     e = trial.estimate
-    return f"{trial.score.accuracy:.1%}, {format_count(e.macs)} MACs, {e.latency_ms:.1f} ms"
+    rung = f" in rung {len(trial.rungs)}" if trial.rungs else ""
+    return f"{trial.score.accuracy:.1%}{rung}, {format_count(e.macs)} MACs, {e.latency_ms:.1f} ms"

@@ -91,8 +91,8 @@ def default_recipe(config: RunConfig) -> Recipe:
 
 
 def default_resolution(config: RunConfig) -> int:
-    """The space's, but for the digits, of 8 x 8 pixels, that of the search's short trainings."""
-    return config.resolution if config.data == "digits" else config.space.image_size
+    """The space's, but for the digits, of 8 x 8 pixels, that of the search's longest trainings."""
+    return config.rungs[-1].resolution if config.data == "digits" else config.space.image_size
 
 
 def retrain_run(

@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         recipe=arguments.chosen_recipe(args, RECIPES["proxy"]),
         resolution=args.resolution,
+        halving=arguments.halving(args),
     )
     timeout_s = _timeout(args)
     path = args.out or new_folder(_folder_name(config))
@@ -116,7 +117,8 @@ def _run(
         code = retrain_run(folder, study, config, args)
         outcome = dataclasses.replace(outcome, trials=tuple(study.trials()))
     if args.json:
-        arguments.print_json(tables.run_json(folder, study.name, outcome, study.rejected))
+        rejected, halving = study.rejected, config.halving
+        arguments.print_json(tables.run_json(folder, study.name, outcome, rejected, halving))
     else:
         tables.summary(arguments.out(), config, folder, outcome, study.rejected)
     return code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,10 @@ from rich.table import Table
 from latency_models import Latency
 from results.tables import most_accurate, pareto_front
 from results.trial import Estimate, Trial
+from search.rung_tables import compared, rungs_json, rungs_table
 from search_space import Cost, NetworkSpec, format_count
 from search_space.budget import counted
+from searchers.rungs import Halving
 
 if TYPE_CHECKING:
     from results.folder import RunFolder
@@ -25,6 +27,11 @@ def interval(estimate: Estimate) -> str:
     """``76.0 [41.3, 155.1]``"""
     low, high = estimate.latency_low_ms, estimate.latency_high_ms
     return f"{estimate.latency_ms:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def turned_away(rejected: Mapping[str, int]) -> str:
+    """Proposals that never became trials, by reason."""
+    return ", ".join(f"{reason} {n}" for reason, n in sorted(rejected.items())) or "none"
 
 
 def _retrained(trial: Trial) -> str:
@@ -46,6 +53,7 @@ def summary(
     trials = outcome.trials
     front = pareto_front(trials)
     table = Table(title="Pareto front: proxy accuracy against predicted latency")
+    halving = config.halving
     full = any(trial.retrained for trial in front)
     columns = ["network", "accuracy", *["retrained"] * full, "MACs", "params"]
     for name in (*columns, f"ms on {config.limits.device.key}"):
@@ -62,12 +70,16 @@ def summary(
             interval(e),
         )
     console.print(table)
+    if halving is not None:
+        rungs_table(console, halving, trials)
     failed = sum(t.state == "failed" for t in trials)
     done = sum(t.state == "complete" for t in trials)
-    turned_away = ", ".join(f"{reason} {n}" for reason, n in sorted(rejected.items())) or "none"
     lines = [
-        f"{counted(done, 'network')} scored, {failed} failed; proposals turned away: {turned_away}"
+        f"{counted(done, 'network')} scored, {failed} failed;"
+        f" proposals turned away: {turned_away(rejected)}"
     ]
+    if halving is not None and front:
+        lines.append(compared(halving, trials))
     if outcome.stopped:
         lines.append(f"Stopped before {config.trials} networks: {outcome.stopped}")
     if front:
@@ -123,10 +135,25 @@ def next_commands(folder: RunFolder, config: RunConfig, found: bool) -> list[str
 
 
 def run_json(
-    folder: RunFolder, study: str, outcome: Outcome, rejected: dict[str, int]
+    folder: RunFolder,
+    study: str,
+    outcome: Outcome,
+    rejected: dict[str, int],
+    halving: Halving | None = None,
 ) -> dict[str, Any]:
     """The summary for machines."""
-    trials = outcome.trials
+    found = study_json(folder, study, outcome.trials, rejected, halving)
+    return {**found, "stopped": outcome.stopped}
+
+
+def study_json(
+    folder: RunFolder,
+    study: str,
+    trials: Sequence[Trial],
+    rejected: dict[str, int],
+    halving: Halving | None = None,
+) -> dict[str, Any]:
+    """What a study holds: trials by state, the best, the front, and rungs where there are any."""
 
     def entry(trial: Trial) -> dict[str, Any]:
         assert trial.score is not None
@@ -139,16 +166,16 @@ def run_json(
         }
 
     best = most_accurate(trials)
+    states = {s: sum(t.state == s for t in trials) for s in ("complete", "failed", "running")}
     return {
         "run": str(folder.path),
         "study": study,
         "storage": folder.storage,
-        "complete": sum(t.state == "complete" for t in trials),
-        "failed": sum(t.state == "failed" for t in trials),
-        "stopped": outcome.stopped,
+        **states,
         "rejected": rejected,
         "best": entry(best) | {"path": str(folder.best)} if best else None,
         "pareto": [entry(t) for t in pareto_front(trials)],
+        **(rungs_json(halving, trials) if halving is not None else {}),
     }
 
 

@@ -209,6 +209,39 @@ def test_numbers_follow_each_other_whatever_became_of_them(
     assert study.trial(2).proposal == proposal(3)
 
 
+def test_scores_of_rungs_are_attributes_that_people_read(
+    study: Study,
+    url: str,
+    space: SearchSpace,
+    proposal: Propose,
+    estimate: Estimate,
+    score: ScoreOf,
+) -> None:
+    trial = study.start(space, proposal(), estimate, CONSTRAINTS)
+    assert trial.rungs == ()
+    trial = study.record_rung(trial, score(0.25))
+    assert (trial.state, trial.score, trial.rungs) == ("running", None, (score(0.25),))
+    trial = study.record_rung(trial, score(0.5))
+    assert Study.load(url, "run").unfinished(space) == [trial]
+    done = study.complete(trial, trial.rungs[-1])
+    assert (done.score, done.rungs) == (score(0.5), (score(0.25), score(0.5)))
+    assert Study.load(url, "run").trials() == [done]
+
+    attributes = theirs(url).trials[0].user_attrs
+    assert attributes["rungs"] == 2
+    assert (attributes["rung1_accuracy"], attributes["rung2_accuracy"]) == (0.25, 0.5)
+    assert {"rung2_loss", "rung2_epochs", "rung2_wall_s"} < attributes.keys()
+    assert theirs(url).trials[0].values == [0.5, 12.5]
+
+
+def test_a_trial_that_fails_in_a_rung_keeps_those_before(
+    study: Study, space: SearchSpace, proposal: Propose, estimate: Estimate, score: ScoreOf
+) -> None:
+    trial = study.record_rung(study.start(space, proposal(), estimate, {}), score(0.25))
+    failed = study.fail(trial, "no luck")
+    assert (failed.state, failed.score, failed.rungs) == ("failed", None, (score(0.25),))
+
+
 # --- After a kill -----------------------------------------------------------------------------
 
 
@@ -340,6 +373,32 @@ def test_a_score_written_before_the_kill_is_written_over(
     done = study.complete(trial, score(0.5))
     assert done.score == score(0.5)
     assert done.objectives[0] == 0.5
+
+
+def test_a_rung_written_in_part_is_none(
+    study: Study,
+    url: str,
+    space: SearchSpace,
+    proposal: Propose,
+    estimate: Estimate,
+    score: ScoreOf,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trial = study.record_rung(study.start(space, proposal(), estimate, {}), score(0.25))
+    original = optuna.trial.Trial.set_user_attr
+
+    def killed(self: optuna.trial.Trial, key: str, value: Any) -> None:
+        if key == "rungs":
+            raise KeyboardInterrupt
+        original(self, key, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.trial.Trial, "set_user_attr", killed)
+        with pytest.raises(KeyboardInterrupt):
+            study.record_rung(trial, score(0.5))
+    assert "rung2_accuracy" in theirs(url).trials[0].user_attrs
+    assert study.unfinished(space) == [trial]
+    assert study.record_rung(trial, score(0.75)).rungs == (score(0.25), score(0.75))
 
 
 # --- What was turned away ---------------------------------------------------------------------

@@ -12,7 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from results.tables import COLUMNS, most_accurate, pareto_front, trials_frame, winners
+from results.tables import (
+    COLUMNS,
+    contenders,
+    most_accurate,
+    pareto_front,
+    trials_frame,
+    winners,
+)
 from results.trial import Retrained, Trial
 
 TrialOf = Callable[..., Trial]
@@ -104,6 +111,51 @@ def test_winners_are_the_front_and_then_the_most_accurate_others(trial: TrialOf)
     for count in range(1, 8):
         assert [t.number for t in winners(trials, count)] == order[:count]
     assert winners([trial(0, None)], 1) == []
+
+
+# --- Rungs ------------------------------------------------------------------------------------
+
+
+def in_rung(trial: Trial, number: int) -> Trial:
+    """The same, scored in so many rungs."""
+    assert trial.score is not None
+    return dataclasses.replace(trial, rungs=(trial.score,) * number)
+
+
+def test_only_those_of_the_highest_rung_compete(trial: TrialOf) -> None:
+    trials = [
+        in_rung(trial(0, 0.9, 1.0), 1),
+        in_rung(trial(1, 0.5, 2.0), 2),
+        in_rung(trial(2, 0.6, 3.0), 2),
+        in_rung(trial(3, 0.4, 4.0), 2),
+        in_rung(trial(4, 0.95, 1.0), 1),
+    ]
+    assert [t.number for t in contenders(trials)] == [1, 2, 3]
+    assert [t.number for t in pareto_front(trials)] == [1, 2]
+    best = most_accurate(trials)
+    assert best is not None
+    assert best.number == 2
+    assert [t.number for t in winners(trials, 5)] == [2, 1, 3, 4, 0]
+    assert [t.number for t in pareto_front([trials[0], trials[4]])] == [4], "all of the first rung"
+
+
+def test_a_trial_still_in_a_higher_rung_hides_nobody(trial: TrialOf) -> None:
+    climbing = dataclasses.replace(
+        trial(1, None, state="running"), rungs=in_rung(trial(0), 2).rungs
+    )
+    assert [t.number for t in contenders([in_rung(trial(0), 1), climbing])] == [0]
+
+
+def test_rungs_have_columns_before_the_choices(trial: TrialOf) -> None:
+    trials = [trial(0, None), in_rung(trial(1, 0.75), 1), in_rung(trial(2, 0.5), 2)]
+    frame = trials_frame(trials)
+    columns = ["rungs"] + [
+        f"rung{n}_{name}" for n in (1, 2) for name in ("accuracy", "loss", "epochs", "wall_s")
+    ]
+    assert list(frame.columns) == [*COLUMNS, *columns, *CHOICES]
+    assert frame["rungs"].tolist()[1:] == [1, 2]
+    assert frame["rung1_accuracy"].tolist()[1:] == [0.75, 0.5]
+    assert frame["rung2_accuracy"].isna().tolist() == [True, True, False]
 
 
 # --- The frame --------------------------------------------------------------------------------

@@ -61,6 +61,16 @@ def finished_run(search_arguments: list[str], tmp_path_factory: pytest.TempPathF
     return out
 
 
+@pytest.fixture(scope="session")
+def rung_run(space_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with five networks over two rungs."""
+    out = tmp_path_factory.mktemp("runs") / "rungs"
+    space = ("--space", str(space_file), "--budget", "1M", "--batch-size", "128")
+    rungs = ("--rungs", "1@8,2@8", "--trials", "5", "--searcher", "random")
+    assert main(["run", *space, *rungs, "--out", str(out)]) == 0
+    return out
+
+
 @pytest.fixture
 def search_json(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """Runs the command with ``--json`` and returns what it printed, parsed."""

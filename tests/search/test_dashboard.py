@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,14 @@ needs_chromium = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def page(finished_run: Path) -> Iterator[str]:
-    """The address that ``search dashboard`` prints for a finished run."""
+@contextmanager
+def _served(run: Path) -> Iterator[str]:
+    """The address that ``search dashboard`` prints for a run."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "search", "dashboard", str(finished_run), "--port", str(port)],
+        [sys.executable, "-m", "search", "dashboard", str(run), "--port", str(port)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -40,6 +41,13 @@ def page(finished_run: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.communicate(timeout=30)
+
+
+@pytest.fixture
+def page(finished_run: Path) -> Iterator[str]:
+    """Where a finished run is shown."""
+    with _served(finished_run) as address:
+        yield address
 
 
 def _open(address: str, profile: Path) -> str:
@@ -84,4 +92,12 @@ def test_the_page_shows_the_study(page: str, finished_run: Path, tmp_path: Path)
 def test_the_trial_page_shows_the_costs(page: str, tmp_path: Path) -> None:
     shown = _open(f"{page}/trials", tmp_path / "profile")
     for attribute in ("macs", "params", "latency_low_ms", "architecture", "constraints"):
+        assert attribute in shown
+
+
+@needs_chromium
+def test_the_trial_page_shows_the_scores_of_rungs(rung_run: Path, tmp_path: Path) -> None:
+    with _served(rung_run) as address:
+        shown = _open(f"{address}/trials", tmp_path / "profile")
+    for attribute in ("rungs", "rung1_accuracy", "rung2_accuracy"):
         assert attribute in shown

@@ -14,20 +14,24 @@ import pandas as pd
 import pytest
 
 from results.folder import RunFolder
+from results.trial import Trial
 from search.cli import main
 
 TRIALS = 5
 
 
-def _trials_begun(out: Path) -> list[str]:
+def _trials_begun(out: Path) -> list[Trial]:
     try:
-        return [t.state for t in RunFolder.open(out).study().trials()]
+        return RunFolder.open(out).study().trials()
     except Exception:  # the study is being made
         return []
 
 
-def _kill_when(out: Path, arguments: list[str], complete: int, sig: signal.Signals) -> int:
-    """Starts a search, ends it in mid-training after so many complete trials."""
+def _kill_when(
+    out: Path, arguments: list[str], complete: int, sig: signal.Signals, *, rungs: int = 0
+) -> int:
+    """Starts a search, ends it in mid-training after so many complete trials, and so many rungs of
+    the next one."""
     process = subprocess.Popen(
         [sys.executable, "-m", "search", *arguments],
         stdout=subprocess.DEVNULL,
@@ -36,8 +40,14 @@ def _kill_when(out: Path, arguments: list[str], complete: int, sig: signal.Signa
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        states = _trials_begun(out)
-        if states.count("complete") >= complete and states[-1] == "running":
+        trials = _trials_begun(out)
+        done = sum(t.state == "complete" for t in trials)
+        if (
+            trials
+            and done >= complete
+            and trials[-1].state == "running"
+            and len(trials[-1].rungs) == rungs
+        ):
             process.send_signal(sig)
             break
         assert process.poll() is None, process.communicate()[1]
@@ -78,6 +88,27 @@ def test_sigkill_loses_nothing_and_changes_nothing(
 
     assert _search_json(*arguments, "--out", str(whole))["complete"] == TRIALS
     columns = ["number", "architecture", "accuracy", "loss"]
+    uninterrupted, resumed = (pd.read_csv(d / "trials.csv")[columns] for d in (whole, out))
+    pd.testing.assert_frame_equal(uninterrupted, resumed)
+
+
+def test_sigkill_in_the_second_rung_keeps_the_first(space_file: Path, tmp_path: Path) -> None:
+    # As above, the training that is killed has to be long enough for it.
+    arguments = ["run", "--space", str(space_file), "--budget", "1M", "--batch-size", "128"]
+    arguments += ["--rungs", "1@8,6@8", "--keep", "2", "--trials", "2", "--searcher", "random"]
+    out, whole = tmp_path / "killed", tmp_path / "whole"
+    code = _kill_when(out, [*arguments, "--out", str(out)], 0, signal.SIGKILL, rungs=1)
+    assert code == -signal.SIGKILL
+    (before,) = RunFolder.open(out).study().trials()
+    assert (before.state, len(before.rungs)) == ("running", 1)
+
+    assert _search_json("resume", str(out))["complete"] == 2
+    after = RunFolder.open(out).study().trials()
+    assert after[0].rungs[0] == before.rungs[0], "not trained again: even its seconds are the same"
+    assert len(after[0].rungs) == 2
+
+    assert _search_json(*arguments, "--out", str(whole))["complete"] == 2
+    columns = ["number", "architecture", "rungs", "rung1_accuracy", "rung2_accuracy", "loss"]
     uninterrupted, resumed = (pd.read_csv(d / "trials.csv")[columns] for d in (whole, out))
     pd.testing.assert_frame_equal(uninterrupted, resumed)
 

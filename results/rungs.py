@@ -1,0 +1,96 @@
+"""What the rungs of a study tell: how many trials each scored, and how far their orders agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+from results.trial import Trial
+
+LEAST_PAIRS = 3
+"""Of fewer the rank correlation is no more than a coincidence: of two it is always 1 or -1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RungCount:
+    """What became of the trials of one rung.
+
+    Args:
+        rung: Its number, from 1.
+        scored: Trials that were trained in it.
+        went_on: Those of them that were not complete with it.
+        best_accuracy: The highest in it, a fraction.
+        wall_s: Seconds of all its trainings.
+    """
+
+    rung: int
+    scored: int
+    went_on: int
+    best_accuracy: float
+    wall_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankCorrelation:
+    """How far a rung and the next order the same trials alike, from -1 to 1.
+
+    Args:
+        lower: Number of the cheaper rung; the other one is the next.
+        trials: Scored in both; only the better ones of the lower rung are, as a rule, which makes
+            the correlation smaller than over all.
+        spearman, kendall: Of their accuracies (Kendall's tau-b); None where there are fewer than
+            ``LEAST_PAIRS`` trials or all accuracies of a rung are equal.
+    """
+
+    lower: int
+    trials: int
+    spearman: float | None
+    kendall: float | None
+
+
+def count_rungs(trials: Sequence[Trial]) -> list[RungCount]:
+    """One count per rung that a trial has been scored in; none for a study without rungs."""
+    found = []
+    for number in range(1, _highest(trials) + 1):
+        scored = [t for t in trials if len(t.rungs) >= number]
+        ended = [t for t in scored if len(t.rungs) == number and t.state == "complete"]
+        scores = [t.rungs[number - 1] for t in scored]
+        found.append(
+            RungCount(
+                rung=number,
+                scored=len(scored),
+                went_on=len(scored) - len(ended),
+                best_accuracy=max(score.accuracy for score in scores),
+                wall_s=sum(score.wall_s for score in scores),
+            )
+        )
+    return found
+
+
+def correlate_rungs(trials: Sequence[Trial]) -> list[RankCorrelation]:
+    """One for each rung that has a next one in which a trial has been scored."""
+    found = []
+    for lower in range(1, _highest(trials)):
+        both = [t.rungs for t in trials if len(t.rungs) > lower]
+        pairs = [(rungs[lower - 1].accuracy, rungs[lower].accuracy) for rungs in both]
+        spearman, kendall = _correlations(pairs)
+        found.append(
+            RankCorrelation(lower=lower, trials=len(pairs), spearman=spearman, kendall=kendall)
+        )
+    return found
+
+
+def _highest(trials: Sequence[Trial]) -> int:
+    return max((len(t.rungs) for t in trials), default=0)
+
+
+def _correlations(
+    pairs: Sequence[tuple[float, float]],
+) -> tuple[float, float] | tuple[None, None]:
+    before, after = zip(*pairs, strict=True)
+    if len(pairs) < LEAST_PAIRS or len(set(before)) == 1 or len(set(after)) == 1:
+        return None, None
+    spearman = stats.spearmanr(before, after).statistic
+    return float(spearman), float(stats.kendalltau(before, after).statistic)
