@@ -4,7 +4,7 @@ The searchers are those of ``search run``, asked and told as there. After each t
 hypervolume of the networks trained so far over that of the table's true front, and with
 ``--limit`` how far their best accuracy is below the best of the table. Medians over the seeds.
 
-    python -m benchmarks.tabular table.csv --searcher random --cost c_latency_ms \\
+    python -m benchmarks.tabular table.csv --searcher condense --cost c_latency_ms \\
         --reference 55,82 --trainings 100 --seeds 20 --json
 
 A limit is one that the search keeps, as ``search run`` does: what is outside is never trained, and
@@ -253,7 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("table", type=Path, metavar="TABLE.csv")
-    add("--searcher", default="random", help=", ".join(SEARCHERS))
+    add("--searcher", default="condense", help=", ".join(SEARCHERS))
     add("--cost", required=True, metavar="c_COLUMN", help="the objective besides accuracy")
     add("--accuracy", default="acc", metavar="COLUMN", help="default %(default)s")
     add("--reference", required=True, metavar="ACC,COST", help="where hypervolumes begin")

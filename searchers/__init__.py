@@ -13,6 +13,12 @@ __all__ = ["SEARCHERS", "Admission", "Known", "Searcher", "SpaceExhausted", "mak
 Factory = Callable[[Searchable, Admission, int], Searcher]
 
 
+def _condense(space: Searchable, admission: Admission, seed: int) -> Searcher:
+    from searchers.condense import CondenseSearcher
+
+    return CondenseSearcher(space, admission, seed)
+
+
 def _random(space: Searchable, admission: Admission, seed: int) -> Searcher:
     from searchers.random import RandomSearcher
 
@@ -29,6 +35,7 @@ def _optuna(sampler: str) -> Factory:
 
 
 SEARCHERS: dict[str, Factory] = {
+    "condense": _condense,
     "random": _random,
     "optuna:tpe": _optuna("tpe"),
     "optuna:nsga2": _optuna("nsga2"),

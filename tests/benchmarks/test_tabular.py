@@ -107,7 +107,7 @@ def test_medians_are_over_searches_and_missing_where_most_do_not_arrive() -> Non
     assert found["regret"] == {"2": 1.0}
 
 
-@pytest.mark.parametrize("name", ["random", "optuna:tpe"])
+@pytest.mark.parametrize("name", ["random", "condense", "optuna:tpe"])
 def test_a_search_of_every_row_finds_everything(
     name: str, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
