@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--download", action="store_true", help="fetch cifar10 or cifar100")
     p.add_argument(
         "--searcher",
-        default="optuna:tpe",
+        default="condense",
         help=f"{', '.join(SEARCHERS)} (default %(default)s)",
     )
     p.add_argument(

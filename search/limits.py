@@ -19,6 +19,7 @@ from search_space import (
 )
 from search_space.admission import cheapest
 from search_space.space import Choices
+from searchers import Known
 
 LatencyBound = Literal["point", "high"]
 """Which predicted milliseconds are limited: the estimate, or the upper end of its interval."""
@@ -102,6 +103,14 @@ class Limits:
             latency_ms=latency.ms,
             latency_low_ms=latency.low_ms,
             latency_high_ms=latency.high_ms,
+        )
+
+    def known(self, spec: NetworkSpec) -> Known:
+        """What of that a searcher may use: predicted milliseconds are the cost."""
+        estimate = self.estimate(spec)
+        names = ("macs", "params", "latency_ms")
+        return Known(
+            cost=estimate.latency_ms, inputs={name: getattr(estimate, name) for name in names}
         )
 
     def feasible(self, space: SearchSpace) -> Choices:

@@ -169,7 +169,7 @@ def run(
         UserError: too many trainings in a row have failed.
     """
     started = time.monotonic()
-    admission = Admission(config.limits.ratios, ready.inside)
+    admission = Admission(config.limits.ratios, ready.inside, config.limits.known)
     admission.rejected = Counter(study.rejected)
     searcher = make_searcher(config.searcher, config.space, admission, config.seed)
     loop = _Loop(config, study, searcher, ready.data, display)

@@ -13,13 +13,14 @@ import numpy as np
 
 from search_space.cost import macs as count_macs
 from search_space.errors import SpecError
+from search_space.searchable import Searchable
 from search_space.space import Choices, SearchSpace
 from search_space.spec import NetworkSpec
 
 Price = Callable[[NetworkSpec], float]
 
 
-def price_of(space: SearchSpace, choices: Choices, price: Price) -> float:
+def price_of(space: Searchable, choices: Choices, price: Price) -> float:
     """The price of a combination; infinite where it is no network."""
     try:
         return price(space.decode(choices))
@@ -75,7 +76,7 @@ def _descend(space: SearchSpace, choices: Choices, price: Price) -> tuple[float,
 
 
 def walk(
-    space: SearchSpace,
+    space: Searchable,
     start: Choices,
     price: Price,
     rng: np.random.Generator,
@@ -99,7 +100,7 @@ def walk(
 
 
 def pull_inside(
-    space: SearchSpace,
+    space: Searchable,
     choices: Choices,
     inside: Choices,
     price: Price,

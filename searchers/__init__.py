@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from search_space.errors import UnknownName
-from search_space.space import SearchSpace
-from searchers.base import Admission, Searcher, SpaceExhausted
+from search_space.searchable import Searchable
+from searchers.base import Admission, Known, Searcher, SpaceExhausted
 
-__all__ = ["SEARCHERS", "Admission", "Searcher", "SpaceExhausted", "make_searcher"]
+__all__ = ["SEARCHERS", "Admission", "Known", "Searcher", "SpaceExhausted", "make_searcher"]
 
-Factory = Callable[[SearchSpace, Admission, int], Searcher]
+Factory = Callable[[Searchable, Admission, int], Searcher]
 
 
-def _random(space: SearchSpace, admission: Admission, seed: int) -> Searcher:
+def _condense(space: Searchable, admission: Admission, seed: int) -> Searcher:
+    from searchers.condense import CondenseSearcher
+
+    return CondenseSearcher(space, admission, seed)
+
+
+def _random(space: Searchable, admission: Admission, seed: int) -> Searcher:
     from searchers.random import RandomSearcher
 
     return RandomSearcher(space, admission, seed)
 
 
 def _optuna(sampler: str) -> Factory:
-    def make(space: SearchSpace, admission: Admission, seed: int) -> Searcher:
+    def make(space: Searchable, admission: Admission, seed: int) -> Searcher:
         from searchers.optuna import OptunaSearcher
 
         return OptunaSearcher(space, admission, seed, sampler=sampler)
@@ -29,6 +35,7 @@ def _optuna(sampler: str) -> Factory:
 
 
 SEARCHERS: dict[str, Factory] = {
+    "condense": _condense,
     "random": _random,
     "optuna:tpe": _optuna("tpe"),
     "optuna:nsga2": _optuna("nsga2"),
@@ -37,7 +44,7 @@ SEARCHERS: dict[str, Factory] = {
 """Searchers by name; a library is imported when its searcher is made."""
 
 
-def make_searcher(name: str, space: SearchSpace, admission: Admission, seed: int) -> Searcher:
+def make_searcher(name: str, space: Searchable, admission: Admission, seed: int) -> Searcher:
     """A searcher by name; raises UnknownName listing the known ones."""
     if name not in SEARCHERS:
         raise UnknownName("searcher", name, SEARCHERS)

@@ -10,14 +10,17 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from results.trial import Proposal, Trial
 from search_space.admission import pull_inside, walk
+from search_space.cost import cost
 from search_space.errors import SpecError
-from search_space.space import Choices, SearchSpace
+from search_space.searchable import Searchable
+from search_space.space import Choices
 from search_space.spec import NetworkSpec
 
 WALKS = 50
@@ -27,6 +30,29 @@ Ratios = Callable[[NetworkSpec], Mapping[str, float]]
 """For each limit of the budget by name, the network's cost over the limit."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of a network before it is trained.
+
+    Args:
+        cost: The objective that is minimised, predicted milliseconds as a rule.
+        inputs: Whatever may tell something of the accuracy, by name: costs, or scores at
+            initialisation. Only the order of their values matters; they may be infinite.
+    """
+
+    cost: float
+    inputs: Mapping[str, float]
+
+
+Knowledge = Callable[[NetworkSpec], Known]
+
+
+def counts(spec: NetworkSpec) -> Known:
+    """What a network's description tells: multiply-adds, which are the cost, and parameters."""
+    priced = cost(spec)
+    return Known(cost=priced.macs, inputs={"macs": priced.macs, "params": priced.params})
+
+
 class SpaceExhausted(Exception):
     """No network inside the budget was found that has not been trained yet."""
 
@@ -34,17 +60,21 @@ class SpaceExhausted(Exception):
 class Admission:
     """The gate before training: inside every limit, and not trained before.
 
+    It is also where searchers learn what a network costs, which needs no training.
+
     Args:
         ratios: Cost over limit for each limit; a network is inside where all are at most 1.
         inside: Choices of a network that is (the cheapest one, say).
+        known: What is known of a network before it is trained.
 
     ``rejected`` counts by reason what was turned away: a limit's name, ``duplicate``, or
     ``not a network``.
     """
 
-    def __init__(self, ratios: Ratios, inside: Choices) -> None:
+    def __init__(self, ratios: Ratios, inside: Choices, known: Knowledge = counts) -> None:
         self.ratios = ratios
         self.inside = inside
+        self.known = known
         self.rejected: Counter[str] = Counter()
         self._trained: set[str] = set()
 
@@ -56,7 +86,11 @@ class Admission:
         """Never admits this network again."""
         self._trained.add(spec.id)
 
-    def admits(self, space: SearchSpace, choices: Choices) -> NetworkSpec | None:
+    def is_new(self, spec: NetworkSpec) -> bool:
+        """Whether this network is not remembered."""
+        return spec.id not in self._trained
+
+    def admits(self, space: Searchable, choices: Choices) -> NetworkSpec | None:
         """The network if it may be trained; else counts the reason."""
         try:
             spec = space.decode(choices)
@@ -65,7 +99,7 @@ class Admission:
             return None
         over = [name for name, ratio in self.ratios(spec).items() if ratio > 1]
         self.rejected.update(over)
-        if not over and spec.id in self._trained:
+        if not over and not self.is_new(spec):
             self.rejected["duplicate"] += 1
             return None
         return None if over else spec
@@ -84,7 +118,7 @@ class Searcher(ABC):
 
     tries = 100
 
-    def __init__(self, space: SearchSpace, admission: Admission, seed: int) -> None:
+    def __init__(self, space: Searchable, admission: Admission, seed: int) -> None:
         self.space = space
         self.admission = admission
         self.seed = seed

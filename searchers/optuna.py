@@ -17,7 +17,8 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from results.trial import Trial
-from search_space.space import Choices, Dimension, SearchSpace
+from search_space.searchable import Searchable
+from search_space.space import Choices, Dimension
 from searchers.base import Admission, Searcher
 
 
@@ -53,9 +54,7 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
 class OptunaSearcher(Searcher):
     """One of ``SAMPLERS``: accuracy up, latency down."""
 
-    def __init__(
-        self, space: SearchSpace, admission: Admission, seed: int, *, sampler: str
-    ) -> None:
+    def __init__(self, space: Searchable, admission: Admission, seed: int, *, sampler: str) -> None:
         super().__init__(space, admission, seed)
         self._make_sampler = SAMPLERS[sampler]
         self._distributions = {d.name: _distribution(d) for d in space.dimensions}

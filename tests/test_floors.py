@@ -27,7 +27,7 @@ MAY_IMPORT_OPTUNA = {
 WITHOUT_TORCH = (
     *("__init__", "errors", "rules", "fetch", "ops", "plan", "parts"),
     *("dense_block", "residual_block", "shuffle_block", "blocks", "spec", "meter", "cost"),
-    *("space", "admission", "budget", "zoo", "build", "models", "variations"),
+    *("space", "searchable", "admission", "budget", "zoo", "build", "models", "variations"),
     *("graph", "folding", "layout", "padding", "lowering", "gathering", "optional"),
 )
 """Modules of search_space that price a million networks without torch."""

@@ -21,6 +21,8 @@ LIMIT = 1.6e6
 TRIALS = {"optuna:nsga2": 32, "optuna:gp": 15}
 """Past the random start of each: a population of 20 of which some fail, ten for the others."""
 AT_LEAST = 16
+STAYS_INSIDE = {"condense"}
+"""Searchers that know costs and suggest nothing outside, so that nothing is turned away."""
 
 Make = Callable[..., Searcher]
 End = Callable[[int, Proposal], Trial]
@@ -173,7 +175,7 @@ def test_what_is_turned_away_is_counted(
     for number in range(8):
         searcher.ask(number)
     assert len(trained) == 8
-    assert expected["macs"] > 0
+    assert (expected["macs"] == 0) == (name in STAYS_INSIDE)
     assert admission.rejected == {k: n for k, n in expected.items() if n}
 
 
@@ -217,7 +219,7 @@ def test_a_tight_budget_still_yields_proposals(
         seen.add(proposal.spec.id)
         searcher.tell(complete(number, proposal))
     assert len(seen) == 8
-    assert moved >= 1
+    assert (moved == 0) == (name in STAYS_INSIDE)
     assert searcher.admission.rejected["macs"] >= searcher.tries * moved
 
 

@@ -1,0 +1,189 @@
+"""The searcher that uses what is known before a training: costs exactly, accuracy by a model.
+
+Of the two objectives, accuracy and cost, a description of a network tells the second. What is left
+is a question in one unknown: which network inside the budget promises to add most to the front?
+A Gaussian process (``surrogate``) answers what accuracy to expect, an integral (``improvement``)
+what that would add, and both are asked about thousands of networks (``pool``).
+
+Expected hypervolume improvement: Emmerich et al. 2011; with Gaussian processes in batches: Daulton
+et al. 2020 (arXiv:2006.05078).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results.trial import Proposal, Trial
+from search_space.searchable import Searchable
+from search_space.space import Choices
+from searchers.base import Admission, Searcher
+from searchers.improvement import Steps, front
+from searchers.pool import Features, Member, Priced, drawn, relatives
+from searchers.surrogate import GaussianProcess, Warp
+
+Array = NDArray[np.float64]
+
+START = 8
+"""Trainings that spread over the costs before the model is asked."""
+TRIED = 64
+"""Networks of like cost among which the start chooses."""
+NEAR = 150
+"""Relatives of the front, and again of the most promising networks."""
+PROMISING = 10
+TYPICAL_LEAST, TYPICAL_MOST = 0.1, 0.99
+"""Quantiles, over the pool, of the accuracy and the cost from which hypervolumes are measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Base:
+    """What a search draws from its seed: networks, their features, and those to begin with."""
+
+    priced: Priced
+    members: Sequence[Member]
+    features: Features
+    rows: Array = field(repr=False)
+    start: Sequence[Member]
+
+
+class CondenseSearcher(Searcher):
+    """Expected hypervolume improvement over accuracy and known cost."""
+
+    def __init__(self, space: Searchable, admission: Admission, seed: int) -> None:
+        super().__init__(space, admission, seed)
+        self._complete: dict[int, Trial] = {}
+        self._pending: dict[int, Proposal] = {}
+
+    def ask(self, number: int) -> Proposal:
+        """As every searcher's; what was asked for and not told counts with what is expected."""
+        proposal = super().ask(number)
+        self._pending[number] = proposal
+        return proposal
+
+    def tell(self, trial: Trial) -> None:
+        super().tell(trial)
+        self._pending.pop(trial.number, None)
+        if trial.score is not None:
+            self._complete[trial.number] = trial
+
+    @cached_property
+    def _base(self) -> _Base:
+        # Not the randomness of any trial, which is that of (seed, number).
+        rng = np.random.default_rng([self.seed, 0, 1])
+        priced = Priced(self.space, self.admission)
+        members = drawn(priced, rng) or priced.members([self.admission.inside])
+        features = Features(self.space, members)
+        rows = features(members)
+        start = [members[i] for i in _spread(rows, _costs(members), rng)]
+        return _Base(priced=priced, members=members, features=features, rows=rows, start=start)
+
+    def suggest(self, number: int, rng: np.random.Generator) -> tuple[Choices, dict[str, Any]]:
+        new = [m for m in self._base.start if self.admission.is_new(m.spec)]
+        if not new and len(self._complete) > 1:
+            new = self._most_promising(rng)
+        if not new:
+            new = [m for m in self._base.members if self.admission.is_new(m.spec)]
+            rng.shuffle(new)
+        # Where the pool is used up, chance may still find a network.
+        return (new[0].choices if new else self.space.sample(rng)), {}
+
+    def _member(self, proposal: Proposal) -> Member:
+        known = self.admission.known(proposal.spec)
+        return Member(spec=proposal.spec, choices=proposal.choices, known=known)
+
+    def _most_promising(self, rng: np.random.Generator) -> list[Member]:
+        """The new network of highest expected improvement, if there is any."""
+        judge = self._judge()
+        base = self._base
+        at = [i for i, m in enumerate(base.members) if self.admission.is_new(m.spec)]
+        members = [base.members[i] for i in at]
+        scores = judge.score(members, base.rows[at])
+        seen = {m.spec.id for m in members}
+        parents = judge.front
+        for _ in range(2):
+            children = relatives(self.space, [m.choices for m in parents], NEAR, rng)
+            new = [
+                m
+                for m in base.priced.members(children)
+                if m.spec.id not in seen and self.admission.is_new(m.spec)
+            ]
+            seen |= {m.spec.id for m in new}
+            members += new
+            if new:
+                scores = np.concatenate([scores, judge.score(new, base.features(new))])
+            parents = [members[i] for i in np.argsort(-scores, kind="stable")[:PROMISING]]
+            parents = parents or judge.front
+        return parents[:1] if members else []
+
+    def _judge(self) -> _Judge:
+        """What the told trials, and those still pending, say of other networks."""
+        base = self._base
+        trials = [self._complete[number] for number in sorted(self._complete)]
+        members = [self._member(trial.proposal) for trial in trials]
+        accuracy = np.array([trial.objectives[0] for trial in trials])
+        rows = base.features(members)
+        warp = Warp(accuracy)
+        warped = warp.forward(accuracy)
+        process = GaussianProcess(rows, warped, base.features.groups)
+        typical, _ = process.predict(base.rows)
+        if self._pending:
+            pending = [self._member(self._pending[n]) for n in sorted(self._pending)]
+            more = base.features(pending)
+            warped = np.concatenate([warped, process.predict(more)[0]])
+            rows = np.concatenate([rows, more])
+            process = GaussianProcess(rows, warped, base.features.groups, process.parameters)
+            members += pending
+            accuracy = warp.inverse(warped)
+        least = float(warp.inverse(np.quantile(typical, [TYPICAL_LEAST]))[0])
+        most = float(np.quantile(_costs(base.members), TYPICAL_MOST))
+        costs = _costs(members)
+        return _Judge(
+            process=process,
+            warp=warp,
+            steps=Steps.of(accuracy, costs, (least, most)),
+            front=[members[i] for i in front(accuracy, costs)],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judge:
+    """The model of one moment, and the front that it is asked to improve."""
+
+    process: GaussianProcess
+    warp: Warp
+    steps: Steps
+    front: list[Member]
+
+    def score(self, members: Sequence[Member], rows: Array) -> Array:
+        """Expected improvement; ties, as where nothing can be improved, by what is unknown."""
+        if not members:
+            return np.zeros(0)
+        mean, deviation = self.process.predict(rows)
+        gain = self.steps.expected_improvement(mean, deviation, _costs(members), self.warp.inverse)
+        return gain + 1e-12 * deviation
+
+
+def _costs(members: Sequence[Member]) -> Array:
+    return np.array([m.known.cost for m in members])
+
+
+def _spread(rows: Array, costs: Array, rng: np.random.Generator) -> list[int]:
+    """Networks from equal parts of the range of costs, each far from those before."""
+    edges = np.linspace(costs.min(), np.quantile(costs, TYPICAL_MOST), START + 1)
+    chosen: list[int] = []
+    for low, high in itertools.pairwise(edges):
+        there = np.flatnonzero((costs >= low) & (costs <= high))
+        there = np.setdiff1d(there, chosen)
+        if not len(there):
+            continue
+        tried = rng.choice(there, min(len(there), TRIED), replace=False)
+        distances = [((rows[tried] - rows[i]) ** 2).sum(1) for i in chosen]
+        far = np.min(distances, axis=0).argmax() if distances else 0
+        chosen.append(int(tried[far]))
+    return chosen

@@ -1,0 +1,175 @@
+"""What a network that is not trained yet may reach: a Gaussian process over what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize, minimize_scalar
+from scipy.stats import yeojohnson, yeojohnson_llf
+
+Array = NDArray[np.float64]
+
+JITTER = 1e-6
+LEAST_VARIANCE = 1e-12
+POWERS = (-1.0, 6.0)
+PRIOR_AMPLITUDES = (-0.7, 1.0)
+"""Mean and deviation of the logarithm: each part of the kernel has about half of the variance."""
+PRIOR_NOISE = (-5.0, 1.5)
+"""Likewise: a training differs from another of the same network by some hundredths of the
+deviation between networks."""
+ITERATIONS = 50
+
+
+class Warp:
+    """Accuracies on a scale on which they are more nearly normal (Yeo and Johnson 2000).
+
+    A space holds a few networks that learn next to nothing, and many that differ by tenths of a
+    point; on the plain scale a Gaussian process would take its idea of a difference from the few.
+    Warped outputs in such a search: Cowen-Rivers et al. 2022 (HEBO), section 4.
+    """
+
+    def __init__(self, values: Array) -> None:
+        self._middle = float(np.median(values))
+        self._unit = float(values.std()) or 1.0
+        scaled = (values - self._middle) / self._unit
+        power = 1.0
+        if len(np.unique(values)) > 2:
+            found = minimize_scalar(
+                lambda power: -yeojohnson_llf(power, scaled), bounds=POWERS, method="bounded"
+            )
+            power = float(found.x)
+        # Between points of a grid, so that the inverse is defined everywhere.
+        self._plain = np.linspace(scaled.min() - 3, scaled.max() + 3, 2001)
+        self._warped = yeojohnson(self._plain, power)
+
+    def forward(self, values: Array) -> Array:
+        """Onto the new scale."""
+        scaled = (values - self._middle) / self._unit
+        warped: Array = np.interp(scaled, self._plain, self._warped)
+        return warped
+
+    def inverse(self, warped: Array) -> Array:
+        """Back again."""
+        return self._middle + self._unit * np.interp(warped, self._warped, self._plain)
+
+
+def _squared_distances(a: Array, b: Array) -> Array:
+    """``(n, d)`` and ``(m, d)`` to ``(n, m)``."""
+    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)
+    distances: Array = np.maximum(squares - 2 * a @ b.T, 0)
+    return distances
+
+
+def _matern(squared: Array) -> tuple[Array, Array]:
+    """The Matern 5/2 kernel of squared distances, and its derivative by them."""
+    r = np.sqrt(5 * squared)
+    decay = np.exp(-r)
+    return (1 + r + r * r / 3) * decay, -5 / 6 * (1 + r) * decay
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Of the kernel: length scale of each group of features, variances of its parts."""
+
+    scales: Array
+    smooth: float
+    linear: float
+    noise: float
+
+    @classmethod
+    def of(cls, logs: Array) -> Parameters:
+        """From the logarithms: of all length scales, then of the three variances."""
+        smooth, linear, noise = np.exp(logs[-3:])
+        return cls(
+            scales=np.exp(logs[:-3]), smooth=float(smooth), linear=float(linear), noise=float(noise)
+        )
+
+
+class GaussianProcess:
+    """A posterior over functions of features, given values at some of them.
+
+    The kernel is a sum: linear, for what each choice adds by itself, and Matern 5/2, for how
+    choices act together. Features come in groups (those of one choice, say) that share a length
+    scale; scales, variances and noise maximise the marginal likelihood times a prior whose scales
+    grow with the square root of the number of groups (Hvarfner et al. 2024, arXiv:2402.02229).
+
+    Args:
+        x: Features ``(n, d)``, scaled so that in the mean two networks differ by 1 in each group.
+        y: Values ``(n,)``.
+        groups: The group of each feature, ``(d,)``.
+        parameters: Found from the values if not given.
+    """
+
+    def __init__(
+        self, x: Array, y: Array, groups: NDArray[np.intp], parameters: Parameters | None = None
+    ) -> None:
+        self._mean, self._unit = float(y.mean()), float(y.std()) or 1.0
+        z = (y - self._mean) / self._unit
+        self._centre = x.mean(0)
+        self.parameters = parameters or _fitted(x - self._centre, z, groups)
+        self._weights = 1 / self.parameters.scales[groups]
+        self._x = (x - self._centre) * self._weights
+        kernel = self._kernel(self._x)
+        kernel[np.diag_indices(len(z))] += self.parameters.noise + JITTER
+        self._root = cholesky(kernel, lower=True)
+        self._dual = cho_solve((self._root, True), z)
+
+    def _kernel(self, x: Array) -> Array:
+        """``(m, d)``, centred and weighted, to ``(m, n)``."""
+        p = self.parameters
+        smooth, _ = _matern(_squared_distances(x, self._x))
+        kernel: Array = p.smooth * smooth + 2 * p.linear * x @ self._x.T
+        return kernel
+
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation, without noise, at ``(m, d)``; each ``(m,)``."""
+        x = (x - self._centre) * self._weights
+        kernel = self._kernel(x)
+        explained = solve_triangular(self._root, kernel.T, lower=True)
+        p = self.parameters
+        variance = p.smooth + p.linear * 2 * (x**2).sum(1) - (explained**2).sum(0)
+        deviation = np.sqrt(np.maximum(variance, LEAST_VARIANCE))
+        return self._mean + self._unit * (kernel @ self._dual), self._unit * deviation
+
+
+def _fitted(x: Array, z: Array, groups: NDArray[np.intp]) -> Parameters:
+    """The parameters of highest posterior density."""
+    count, n = int(groups.max()) + 1, len(z)
+    parts = [x[:, groups == g] for g in range(count)]
+    squared = np.stack([_squared_distances(part, part) for part in parts])
+    products = np.stack([2 * part @ part.T for part in parts])
+    middle = np.array([0.5 * np.log(count)] * count + [PRIOR_AMPLITUDES[0]] * 2 + [PRIOR_NOISE[0]])
+    spread = np.array([1.0] * count + [PRIOR_AMPLITUDES[1]] * 2 + [PRIOR_NOISE[1]])
+
+    def loss(logs: Array) -> tuple[float, Array]:
+        """Minus the logarithm of the density, and its gradient."""
+        p = Parameters.of(logs)
+        weights = p.scales**-2
+        smooth, slope = _matern(np.tensordot(weights, squared, 1))
+        linear = np.tensordot(weights, products, 1)
+        kernel = p.smooth * smooth + p.linear * linear
+        kernel[np.diag_indices(n)] += p.noise + JITTER
+        root = cholesky(kernel, lower=True)
+        inverse = cho_solve((root, True), np.eye(n))
+        dual = inverse @ z
+        by_kernel = (inverse - np.outer(dual, dual)) / 2
+        by_weights = np.tensordot(squared, by_kernel * slope * p.smooth, 2)
+        by_weights += p.linear * np.tensordot(products, by_kernel, 2)
+        variances = p.smooth * smooth, p.linear * linear, p.noise * np.eye(n)
+        gradient = [*(-2 * weights * by_weights), *((by_kernel * v).sum() for v in variances)]
+        off = (logs - middle) / spread
+        value = z @ dual / 2 + np.log(np.diag(root)).sum() + off @ off / 2
+        return float(value), np.array(gradient) + off / spread
+
+    found = minimize(
+        loss,
+        middle,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=list(zip(middle - 4 * spread, middle + 4 * spread, strict=True)),
+        options={"maxiter": ITERATIONS},
+    )
+    return Parameters.of(found.x)
