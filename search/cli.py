@@ -23,6 +23,7 @@ from search import (
     latency,
     retraining,
     running,
+    scoring,
     status,
     sweeping,
     training,
@@ -126,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     retraining.add_retrain(command("retrain", retraining.retrain))
     training.add_evaluate(command("evaluate", training.evaluate))
     sweeping.add_sweep(command("sweep", sweeping.sweep))
+    scoring.add_scores(command("scores", scoring.scores))
 
     p = command("cost", commands.cost)
     p.add_argument("network", metavar="NET", help=NETWORK)
