@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+import numpy as np
 
+from results.correlation import kendall, spearman
 from results.trial import Trial
 
 LEAST_PAIRS = 3
@@ -89,8 +90,8 @@ def _highest(trials: Sequence[Trial]) -> int:
 def _correlations(
     pairs: Sequence[tuple[float, float]],
 ) -> tuple[float, float] | tuple[None, None]:
-    before, after = zip(*pairs, strict=True)
-    if len(pairs) < LEAST_PAIRS or len(set(before)) == 1 or len(set(after)) == 1:
+    before, after = np.array(pairs, dtype=np.float64).T
+    found = float(spearman(before, after)), float(kendall(before, after))
+    if len(pairs) < LEAST_PAIRS or np.isnan(found).any():
         return None, None
-    spearman = stats.spearmanr(before, after).statistic
-    return float(spearman), float(stats.kendalltau(before, after).statistic)
+    return found
