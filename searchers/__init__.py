@@ -25,6 +25,24 @@ def _random(space: Searchable, admission: Admission, seed: int) -> Searcher:
     return RandomSearcher(space, admission, seed)
 
 
+def _evolution(space: SearchSpace, admission: Admission, seed: int) -> Searcher:
+    from searchers.evolution import EvolutionSearcher
+
+    return EvolutionSearcher(space, admission, seed)
+
+
+def _nni_evolution(space: SearchSpace, admission: Admission, seed: int) -> Searcher:
+    from searchers.nni import EvolutionSearcher
+
+    return EvolutionSearcher(space, admission, seed)
+
+
+def _nni_tpe(space: SearchSpace, admission: Admission, seed: int) -> Searcher:
+    from searchers.nni import TpeSearcher
+
+    return TpeSearcher(space, admission, seed)
+
+
 def _optuna(sampler: str) -> Factory:
     def make(space: Searchable, admission: Admission, seed: int) -> Searcher:
         from searchers.optuna import OptunaSearcher
@@ -37,6 +55,9 @@ def _optuna(sampler: str) -> Factory:
 SEARCHERS: dict[str, Factory] = {
     "condense": _condense,
     "random": _random,
+    "evolution": _evolution,
+    "nni:evolution": _nni_evolution,
+    "nni:tpe": _nni_tpe,
     "optuna:tpe": _optuna("tpe"),
     "optuna:nsga2": _optuna("nsga2"),
     "optuna:gp": _optuna("gp"),

@@ -151,6 +151,18 @@ def test_optuna_stays_where_it_is() -> None:
     assert {"results/study.py", "searchers/optuna.py"} <= importers
 
 
+def test_nni_stays_in_one_file() -> None:
+    # It is imported by its name when a searcher is made, never by a statement.
+    mentioned = {
+        str(path.relative_to(ROOT))
+        for package in MAY_IMPORT
+        for path in files(package)
+        if 'import_optional("nni' in path.read_text(encoding="utf-8")
+        or any(under(name, ("nni",)) for name in imported_by(path))
+    }
+    assert mentioned == {"searchers/nni.py"}
+
+
 @pytest.mark.parametrize("name", WITHOUT_TORCH)
 def test_pricing_modules_do_not_import_torch(name: str) -> None:
     found = imported_by(ROOT / "search_space" / f"{name}.py", at_import=True)

@@ -197,7 +197,7 @@ BAD = {
     "retrain-recipe": (["run", "--retrain", "1", "--retrain-recipe", "fast"], "known: condensenet"),
     "space": (["run", "--space", "mars"], "known: cifar-32, imagenet-224"),
     "space-file": (["run", "--space", "none.yaml"], "none.yaml: cannot be read"),
-    "searcher": (["run", "--searcher", "magic"], "known: optuna:gp"),
+    "searcher": (["run", "--searcher", "magic"], "optuna:gp, "),
     "data": (["run", "--data", "mnist"], "known: cifar10"),
     "data-folder": (["run", "--data", "folder:/does/not/exist"], "looks for PATH/train/CLASS"),
     "device": (["run", "--device", "toaster"], "search latency devices"),

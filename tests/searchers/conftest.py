@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from collections.abc import Callable, Iterator
 
@@ -12,7 +13,7 @@ from results.trial import Estimate, Proposal, Score, Trial
 from search_space import SPACES, NetworkSpec, SearchSpace, macs
 from search_space.admission import cheapest
 from search_space.space import Choices
-from searchers import Admission, Searcher, make_searcher
+from searchers import SEARCHERS, Admission, Searcher, make_searcher
 
 PLAIN = SPACES["cifar-32"].replace(
     groups=(4,),
@@ -59,6 +60,22 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(params=SEARCHERS, scope="module")
+def name(request: pytest.FixtureRequest) -> str:
+    """Each searcher in turn."""
+    name = str(request.param)
+    if name.startswith("nni:"):
+        request.getfixturevalue("nni_installed")
+    return name
+
+
+@pytest.fixture(scope="session")
+def nni_installed() -> None:
+    """Skips where NNI is not installed."""
+    if importlib.util.find_spec("nni") is None:
+        pytest.skip('NNI is not installed: pip install -e ".[nni]"')
 
 
 @pytest.fixture(scope="session")

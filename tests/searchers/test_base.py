@@ -177,7 +177,6 @@ def test_an_unknown_name_lists_the_known_ones(tiny: SearchSpace) -> None:
     assert all(name in str(caught.value) for name in SEARCHERS)
 
 
-@pytest.mark.parametrize("name", SEARCHERS)
 def test_a_searcher_keeps_what_it_was_made_with(name: str, tiny: SearchSpace) -> None:
     admission = Admission(free, CHEAP)
     searcher = make_searcher(name, tiny, admission, 3)

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 
+from results.study import DIRECTIONS, Study, sqlite_url
 from results.trial import Proposal, Trial
 from search_space import NetworkSpec, SearchSpace, macs
 from search_space.admission import cheapest
 from search_space.space import Choices
-from searchers import SEARCHERS, Admission, Searcher, SpaceExhausted, make_searcher
+from searchers import Admission, Searcher, SpaceExhausted, make_searcher
 
 LIMIT = 1.6e6
 """About one in four combinations of the small space is outside."""
 
-TRIALS = {"optuna:nsga2": 32, "optuna:gp": 15}
-"""Past the random start of each: a population of 20 of which some fail, ten for the others."""
+TRIALS = dict.fromkeys(("optuna:nsga2", "evolution", "nni:evolution", "nni:tpe"), 32)
+TRIALS["optuna:gp"] = 15
+"""Past the random start of each: twenty networks of which some fail, ten for the others."""
 AT_LEAST = 16
 STAYS_INSIDE = {"condense"}
 """Searchers that know costs and suggest nothing outside, so that nothing is turned away."""
 
 Make = Callable[..., Searcher]
 End = Callable[[int, Proposal], Trial]
-
-
-@pytest.fixture(params=SEARCHERS, scope="module")
-def name(request: pytest.FixtureRequest) -> str:
-    """Each searcher in turn."""
-    return str(request.param)
+Run = Callable[[], list[Trial]]
 
 
 def told(searcher: Searcher, trials: list[Trial]) -> Searcher:
@@ -49,15 +49,25 @@ def from_store(trial: Trial) -> Trial:
 
 
 @pytest.fixture(scope="module")
-def history(name: str, make: Make, small: SearchSpace, complete: End, failed: End) -> list[Trial]:
+def run(name: str, make: Make, small: SearchSpace, complete: End, failed: End) -> Run:
     """A search in the small space in which each fourth training fails."""
-    searcher = make(name, small, limit=LIMIT)
-    trials: list[Trial] = []
-    for number in range(TRIALS.get(name, AT_LEAST)):
-        end = failed if number % 4 == 3 else complete
-        trials.append(end(number, searcher.ask(number)))
-        searcher.tell(trials[-1])
-    return trials
+
+    def run() -> list[Trial]:
+        searcher = make(name, small, limit=LIMIT)
+        trials: list[Trial] = []
+        for number in range(TRIALS.get(name, AT_LEAST)):
+            end = failed if number % 4 == 3 else complete
+            trials.append(end(number, searcher.ask(number)))
+            searcher.tell(trials[-1])
+        return trials
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def history(run: Run) -> list[Trial]:
+    """One such search."""
+    return run()
 
 
 def test_proposals_are_networks_of_the_space(history: list[Trial], small: SearchSpace) -> None:
@@ -80,28 +90,54 @@ def test_the_notes_survive_a_store(history: list[Trial]) -> None:
     assert [from_store(trial) for trial in history] == history
 
 
-def test_a_seed_determines_the_proposals(name: str, make: Make, small: SearchSpace) -> None:
-    def proposed(seed: int) -> list[Proposal]:
-        searcher = make(name, small, limit=LIMIT, seed=seed)
-        return [searcher.ask(number) for number in range(5)]
+def test_each_of_several_limits_is_kept(name: str, small: SearchSpace, complete: End) -> None:
+    # Each limit turns away networks that are inside the others.
+    def ratios(spec: NetworkSpec) -> dict[str, float]:
+        return {
+            "macs": macs(spec) / LIMIT,
+            "growth": spec.stages[0].growth_rate / 4,
+            "layers": sum(stage.depth for stage in spec.stages) / 3,
+        }
 
-    first = proposed(1)
-    assert proposed(1) == first
-    assert proposed(2) != first
+    searcher = make_searcher(name, small, Admission(ratios, cheapest(small, macs)), 0)
+    for number in range(8):
+        proposal = searcher.ask(number)
+        assert max(ratios(proposal.spec).values()) <= 1
+        searcher.tell(complete(number, proposal))
+    assert set(searcher.admission.rejected) >= {"growth", "layers"}
 
 
-def test_the_global_seed_does_not_matter(name: str, make: Make, small: SearchSpace) -> None:
-    def proposed() -> Proposal:
-        return make(name, small, limit=LIMIT).ask(0)
+def test_a_seed_determines_a_whole_search(run: Run, history: list[Trial]) -> None:
+    assert run() == history
 
-    state = np.random.get_state()
+
+def test_another_seed_proposes_otherwise(
+    name: str, make: Make, small: SearchSpace, history: list[Trial]
+) -> None:
+    # Before anything is told, and of the same trials.
+    for trials in ([], history):
+        first, other = (told(make(name, small, limit=LIMIT, seed=seed), trials) for seed in (1, 2))
+        numbers = range(len(trials), len(trials) + 2)
+        assert [first.ask(n).spec for n in numbers] != [other.ask(n).spec for n in numbers]
+
+
+def test_global_generators_do_not_matter_and_are_left_alone(
+    name: str, make: Make, small: SearchSpace, history: list[Trial]
+) -> None:
+    def proposed(seed: int) -> Proposal:
+        np.random.seed(seed)
+        random.seed(seed)
+        before = str(np.random.get_state()), random.getstate()
+        proposal = told(make(name, small, limit=LIMIT), history).ask(len(history))
+        assert (str(np.random.get_state()), random.getstate()) == before
+        return proposal
+
+    states = np.random.get_state(), random.getstate()
     try:
-        np.random.seed(1)
-        first = proposed()
-        np.random.seed(2)
-        assert proposed() == first
+        assert proposed(1) == proposed(2)
     finally:
-        np.random.set_state(state)
+        np.random.set_state(states[0])
+        random.setstate(states[1])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.4, 0.6, 1.0])
@@ -116,6 +152,29 @@ def test_a_resumed_search_goes_on_as_it_would_have(
     k = round(share * (len(history) - 1))
     searcher = told(make(name, small, limit=LIMIT), [from_store(t) for t in history[:k]])
     assert searcher.ask(k) == history[k].proposal
+
+
+def test_a_stored_study_is_resumed(
+    name: str, make: Make, small: SearchSpace, history: list[Trial], tmp_path: Path
+) -> None:
+    memory = optuna.storages.InMemoryStorage()
+    study = Study(optuna.create_study(storage=memory, study_name="it", directions=DIRECTIONS))
+    study.replace_settings({})
+    *ended, last = history
+    for trial in ended:
+        running = study.start(small, trial.proposal, trial.estimate, {})
+        if trial.score is not None:
+            study.complete(running, trial.score)
+        else:
+            study.fail(running, str(trial.failure))
+    # Written into a file at once: a commit for each of its attributes would take seconds.
+    storage = sqlite_url(tmp_path / "study.db")
+    optuna.copy_study(from_study_name="it", from_storage=memory, to_storage=storage)
+
+    stored = Study.load(storage, "it")
+    assert stored.trials() == ended
+    searcher = told(make(name, small, limit=LIMIT), stored.trials())
+    assert searcher.ask(stored.next_number) == last.proposal
 
 
 def test_a_resumed_search_repeats_no_network(
