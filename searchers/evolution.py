@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 from results.trial import Trial
 from search_space.space import Choices, SearchSpace
 from searchers.base import Admission, Searcher
-
-Losses = NDArray[np.float64]
-"""A row per network, a column per objective, all to minimise."""
+from searchers.dominance import Losses, front_ranks
 
 POPULATION = 20
 CONTESTANTS = 5
@@ -76,18 +74,6 @@ def crowded_places(losses: Losses) -> NDArray[np.intp]:
     places = np.empty(len(losses), dtype=np.intp)
     places[np.lexsort((-crowding, ranks))] = np.arange(len(losses))
     return places
-
-
-def front_ranks(losses: Losses) -> NDArray[np.intp]:
-    """How many fronts lie before that of each of ``(N, objectives)`` networks."""
-    rows, columns = losses[:, None], losses[None]
-    dominates = (rows <= columns).all(-1) & (rows < columns).any(-1)
-    ranks = np.zeros(len(losses), dtype=np.intp)
-    left = np.ones(len(losses), dtype=bool)
-    while left.any():
-        ranks[left] += 1
-        left &= dominates[left].any(axis=0)
-    return ranks - 1
 
 
 def crowding_distances(losses: Losses) -> Losses:

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from results.trial import Trial
 from search_space.budget import counted
 from search_space.errors import UserError
+from searchers.dominance import Losses, front_ranks
 
 KEEP = 3
-Points = NDArray[np.float64]
-"""Shape (N, 2); both columns are to be small."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +123,7 @@ class Halving:
         return any(peers[i].number == trial.number for i in first)
 
 
-def ranked(points: Points) -> list[int]:
+def ranked(points: Losses) -> list[int]:
     """Indices from the best to the worst point.
 
     By non-dominated sorting; the points of a front so that the first few of them cover it: after
@@ -134,24 +133,12 @@ def ranked(points: Points) -> list[int]:
     """
     low, high = points.min(axis=0), points.max(axis=0)
     scaled = (points - low) / np.where(high > low, high - low, 1.0)
-    return [int(i) for front in fronts(points) for i in _covering(front, scaled)]
+    ranks = front_ranks(points)
+    fronts = (np.flatnonzero(ranks == rank) for rank in range(ranks.max() + 1))
+    return [i for front in fronts for i in _covering(front, scaled)]
 
 
-def fronts(points: Points) -> list[NDArray[np.intp]]:
-    """Indices of the points that none dominates; of those that none dominates then; and so on."""
-    a, b = points.T
-    no_worse = (a[:, None] <= a) & (b[:, None] <= b)
-    dominates = no_worse & ~no_worse.T
-    left = np.ones(len(points), dtype=bool)
-    found = []
-    while left.any():
-        front = np.flatnonzero(left & ~dominates[left].any(axis=0))
-        found.append(front)
-        left[front] = False
-    return found
-
-
-def _covering(front: NDArray[np.intp], scaled: Points) -> list[int]:
+def _covering(front: NDArray[np.intp], scaled: Losses) -> list[int]:
     left = sorted(front.tolist(), key=lambda i: (*scaled[i], i))
     order = [left.pop(0)]
     while left:

@@ -15,7 +15,6 @@ from searchers.evolution import (
     POPULATION,
     crowded_places,
     crowding_distances,
-    front_ranks,
     mutated,
 )
 
@@ -36,31 +35,6 @@ def with_objectives(trial: Trial, accuracy: float, latency_ms: float) -> Trial:
 # --- The order of NSGA-II -----------------------------------------------------------------------
 
 FRONT = [(0, 10), (1, 5), (2, 4), (10, 0)]
-
-
-@pytest.mark.parametrize(
-    ("losses", "ranks"),
-    [
-        ([(1, 1)], [0]),
-        (FRONT, [0, 0, 0, 0]),
-        ([(3, 3), (1, 1), (2, 2)], [2, 0, 1]),
-        ([(1, 1), (1, 1), (1, 2)], [0, 0, 1]),
-        ([(0, 2), (2, 0), (1, 3), (3, 1), (3, 3)], [0, 0, 1, 1, 2]),
-        ([(1, 2, 3), (3, 2, 1), (3, 3, 3)], [0, 0, 1]),
-    ],
-)
-def test_ranks_count_the_fronts_before(losses: list[tuple[float, ...]], ranks: list[int]) -> None:
-    assert front_ranks(np.array(losses, dtype=float)).tolist() == ranks
-
-
-def test_ranks_are_fronts_peeled_one_by_one() -> None:
-    losses = np.random.default_rng(0).integers(6, size=(40, 2)).astype(float)
-    ranks = front_ranks(losses)
-    assert ranks.max() >= 3
-    for rank in range(ranks.max() + 1):
-        left = losses[ranks >= rank]
-        beaten = [any((o <= x).all() and (o < x).any() for o in left) for x in left]
-        assert [not b for b in beaten] == (ranks[ranks >= rank] == rank).tolist()
 
 
 def test_crowding_is_the_extent_between_neighbours_and_infinite_at_the_ends() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from results.trial import Estimate, Proposal, Score, Trial
 from search_space import ZOO, UserError
-from searchers.rungs import Halving, Rung, fronts, ranked
+from searchers.rungs import Halving, Rung, ranked
 
 THREE = Halving.parse("1@16,3@32,9@32", resolution=32)
 
@@ -133,11 +133,6 @@ def test_a_faster_network_may_go_on_with_less_accuracy() -> None:
 
 
 # --- The order --------------------------------------------------------------------------------
-
-
-def test_fronts_are_peeled_one_after_the_other() -> None:
-    points = np.array([[1, 4], [2, 2], [4, 1], [2, 4], [4, 4], [2, 2]], dtype=float)
-    assert [front.tolist() for front in fronts(points)] == [[0, 1, 2, 5], [3], [4]]
 
 
 def test_a_front_is_covered_from_its_most_accurate_end() -> None:
