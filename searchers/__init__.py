@@ -25,19 +25,19 @@ def _random(space: Searchable, admission: Admission, seed: int) -> Searcher:
     return RandomSearcher(space, admission, seed)
 
 
-def _evolution(space: SearchSpace, admission: Admission, seed: int) -> Searcher:
+def _evolution(space: Searchable, admission: Admission, seed: int) -> Searcher:
     from searchers.evolution import EvolutionSearcher
 
     return EvolutionSearcher(space, admission, seed)
 
 
-def _nni_evolution(space: SearchSpace, admission: Admission, seed: int) -> Searcher:
+def _nni_evolution(space: Searchable, admission: Admission, seed: int) -> Searcher:
     from searchers.nni import EvolutionSearcher
 
     return EvolutionSearcher(space, admission, seed)
 
 
-def _nni_tpe(space: SearchSpace, admission: Admission, seed: int) -> Searcher:
+def _nni_tpe(space: Searchable, admission: Admission, seed: int) -> Searcher:
     from searchers.nni import TpeSearcher
 
     return TpeSearcher(space, admission, seed)

@@ -12,7 +12,7 @@ Losses = NDArray[np.float64]
 def front_ranks(losses: Losses) -> NDArray[np.intp]:
     """How many fronts lie before that of each of ``(N, objectives)`` networks."""
     rows, columns = losses[:, None], losses[None]
-    dominates = (rows <= columns).all(-1) & (rows < columns).any(-1)
+    dominates = np.asarray(np.all(rows <= columns, -1) & np.any(rows < columns, -1))
     ranks = np.zeros(len(losses), dtype=np.intp)
     left = np.ones(len(losses), dtype=bool)
     while left.any():

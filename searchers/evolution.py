@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.trial import Trial
-from search_space.space import Choices, SearchSpace
+from search_space.searchable import Searchable
+from search_space.space import Choices
 from searchers.base import Admission, Searcher
 from searchers.dominance import Losses, front_ranks
 
@@ -30,7 +31,7 @@ class EvolutionSearcher(Searcher):
     """Accuracy up, latency down. The first ``POPULATION`` networks are random; failed trainings
     have no part in it."""
 
-    def __init__(self, space: SearchSpace, admission: Admission, seed: int) -> None:
+    def __init__(self, space: Searchable, admission: Admission, seed: int) -> None:
         super().__init__(space, admission, seed)
         self._population: deque[Trial] = deque(maxlen=POPULATION)
 
@@ -53,9 +54,9 @@ class EvolutionSearcher(Searcher):
             self._population.append(trial)
 
 
-def mutated(space: SearchSpace, choices: Choices, rng: np.random.Generator) -> Choices:
+def mutated(space: Searchable, choices: Choices, rng: np.random.Generator) -> Choices:
     """``choices`` with one or two dimensions, as likely, given another choice."""
-    count = min(rng.integers(1, 3), len(space.dimensions))
+    count = min(int(rng.integers(1, 3)), len(space.dimensions))
     changed = dict(choices)
     for i in rng.choice(len(space.dimensions), count, replace=False):
         d = space.dimensions[i]

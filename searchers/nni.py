@@ -20,7 +20,8 @@ import numpy as np
 
 from results.trial import Trial
 from search_space.optional import import_optional
-from search_space.space import Choices, SearchSpace
+from search_space.searchable import Searchable
+from search_space.space import Choices
 from searchers.base import Admission, Searcher
 
 RHO = 0.05
@@ -70,7 +71,7 @@ class TpeSearcher(Searcher):
     Ordered dimensions are intervals of length 1 per choice, so that neighbours are alike.
     """
 
-    def __init__(self, space: SearchSpace, admission: Admission, seed: int) -> None:
+    def __init__(self, space: Searchable, admission: Admission, seed: int) -> None:
         super().__init__(space, admission, seed)
         self._library = _import_tuner("tpe_tuner")
         self._told: list[tuple[Trial, dict[str, float]]] = []
@@ -132,7 +133,7 @@ class EvolutionSearcher(Searcher):
     random: those that the tuner draws at its start and after each failure.
     """
 
-    def __init__(self, space: SearchSpace, admission: Admission, seed: int) -> None:
+    def __init__(self, space: Searchable, admission: Admission, seed: int) -> None:
         super().__init__(space, admission, seed)
         self._library = _import_tuner("evolution_tuner")
         self._population: list[Trial] = []
