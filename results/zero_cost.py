@@ -98,7 +98,7 @@ def ranked_scores(trials: Sequence[Trial], rows: Sequence[ZeroCostRow]) -> list[
     """
     accuracy = {t.number: t.score.accuracy for t in trials if t.score is not None}
     costs = {t.number: t.estimate for t in trials}
-    found = []
+    found: list[tuple[str, dict[int, float], float | None]] = []
     for name in dict.fromkeys(row.score for row in rows):
         of_score = [row for row in rows if row.score == name]
         values = {row.trial: row.value for row in of_score if row.value is not None}

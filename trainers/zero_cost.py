@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 
 import torch
@@ -90,10 +90,8 @@ def _finite(name: str, network: Network, images: Tensor, labels: Tensor) -> floa
 
 
 def _copied(network: nn.Module) -> nn.Module:
-    """A copy without gradients, in training mode."""
-    copied = copy.deepcopy(network).train()
-    copied.zero_grad(set_to_none=True)
-    return copied
+    """A copy in training mode."""
+    return copy.deepcopy(network).train()
 
 
 # --- The scores ----------------------------------------------------------------------------------
@@ -133,8 +131,12 @@ def synflow(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """
     # Flows through deep networks leave the range of single precision.
     network = _linear(_copied(network).double())
-    network(torch.ones_like(images[:1], dtype=torch.float64)).sum().backward()
-    flow = math.fsum(float((w * g).abs().sum()) for w, g in _weights_and_gradients(network))
+    output = network(torch.ones_like(images[:1], dtype=torch.float64)).sum()
+    weights = _weights(network)
+    flow = math.fsum(
+        float((weight.detach() * gradient).abs().sum())
+        for weight, gradient in zip(weights, _gradients(output, weights), strict=True)
+    )
     return math.log(flow) if flow > 0 else -math.inf
 
 
@@ -142,8 +144,8 @@ def gradient_norm(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """The sum over layers of the L2 norm of the gradient that cross-entropy sends to their weights
     (Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", 2021, section 3.2)."""
     network = _copied(network)
-    F.cross_entropy(network(images), labels).backward()
-    return math.fsum(float(g.norm()) for _, g in _weights_and_gradients(network))
+    loss = F.cross_entropy(network(images), labels)
+    return math.fsum(float(gradient.norm()) for gradient in _gradients(loss, _weights(network)))
 
 
 def jacobian_covariance(network: nn.Module, images: Tensor, labels: Tensor) -> float:
@@ -175,11 +177,14 @@ ZERO_COST: Mapping[str, ZeroCost] = MappingProxyType(
 """Scores by name."""
 
 
-def _weights_and_gradients(network: nn.Module) -> list[tuple[Tensor, Tensor]]:
+def _weights(network: nn.Module) -> list[nn.Parameter]:
     """Those of convolutions and linear layers; norms and biases are vectors."""
-    return [
-        (p.detach(), p.grad) for p in network.parameters() if p.dim() > 1 and p.grad is not None
-    ]
+    return [parameter for parameter in network.parameters() if parameter.dim() > 1]
+
+
+def _gradients(output: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Zeros for weights that the output does not depend on."""
+    return torch.autograd.grad(output, weights, materialize_grads=True)
 
 
 @torch.no_grad()

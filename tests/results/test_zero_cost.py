@@ -89,7 +89,9 @@ def test_a_file_of_something_else_is_refused(trials: list[Trial], tmp_path: Path
     assert "network abc as trial 1" in message(
         row(trials[0], 1.0), row(trials[1], 1.0, network="abc")
     )
-    assert "as trial 17, which is none of this run" in message(dataclasses.replace(row(trials[0], 1.0), trial=17))
+    assert "as trial 17, which is none of this run" in message(
+        dataclasses.replace(row(trials[0], 1.0), trial=17)
+    )
     assert "--seed 3 --batch 64, asked for are --seed 0" in message(row(trials[0], 1.0, seed=3))
     assert "--seed 0 --batch 8" in message(row(trials[0], 1.0, batch=8))
     path.write_text("trial,accuracy\n1,0.5\n", encoding="utf-8")
