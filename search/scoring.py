@@ -7,6 +7,7 @@ CSV file as they are computed; the same command goes on with it.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Sequence
@@ -53,6 +54,7 @@ def scores(args: argparse.Namespace) -> int:
     """Tells how zero-cost scores rank a run's networks, against their short training."""
     from results.folder import RunFolder
     from results.study import quiet_optuna
+    from results.tables import contenders
     from results.zero_cost import LEAST_NETWORKS, ranked_scores, rows_to_go_on_from
     from search.runner import RunConfig
     from trainers.data import load_data
@@ -63,12 +65,15 @@ def scores(args: argparse.Namespace) -> int:
     folder = RunFolder.open(args.run)
     study = folder.study()
     config = RunConfig.from_settings(study.settings)
-    trials = [trial for trial in study.trials() if trial.state == "complete"]
+    trials = contenders(study.trials())
     if len(trials) < LEAST_NETWORKS:
         raise UserError(
             f"{folder.path} holds {counted(len(trials), 'trained network')}; an order needs at"
             f" least {LEAST_NETWORKS}: search resume {folder.path} --trials 40"
         )
+    rung = config.rungs[len(trials[0].rungs) - 1]
+    recipe = config.recipe.replace(epochs=rung.epochs)
+    config = dataclasses.replace(config, recipe=recipe, resolution=rung.resolution)
     out = args.out or folder.path / SCORES
     rows = rows_to_go_on_from(out, trials, seed=args.seed, batch=args.batch)
     data = load_data(config.data, resolution=config.resolution, limit=config.data_limit)
