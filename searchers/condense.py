@@ -34,7 +34,7 @@ START = 8
 """Trainings that spread over the costs before the model is asked."""
 TRIED = 64
 """Networks of like cost among which the start chooses."""
-NEAR = 150
+NEAR = 48
 """Relatives of the front, and again of the most promising networks."""
 PROMISING = 10
 TYPICAL_LEAST, TYPICAL_MOST = 0.1, 0.99
@@ -59,6 +59,7 @@ class CondenseSearcher(Searcher):
         super().__init__(space, admission, seed)
         self._complete: dict[int, Trial] = {}
         self._pending: dict[int, Proposal] = {}
+        self._suggested_for: int | None = None
 
     def ask(self, number: int) -> Proposal:
         """As every searcher's; what was asked for and not told counts with what is expected."""
@@ -84,13 +85,16 @@ class CondenseSearcher(Searcher):
         return _Base(priced=priced, members=members, features=features, rows=rows, start=start)
 
     def suggest(self, number: int, rng: np.random.Generator) -> tuple[Choices, dict[str, Any]]:
+        if self._suggested_for == number:
+            # The first was turned away: all that is known is used up, chance may find the rest.
+            return self.space.sample(rng), {}
+        self._suggested_for = number
         new = [m for m in self._base.start if self.admission.is_new(m.spec)]
         if not new and len(self._complete) > 1:
             new = self._most_promising(rng)
         if not new:
             new = [m for m in self._base.members if self.admission.is_new(m.spec)]
             rng.shuffle(new)
-        # Where the pool is used up, chance may still find a network.
         return (new[0].choices if new else self.space.sample(rng)), {}
 
     def _member(self, proposal: Proposal) -> Member:

@@ -19,8 +19,8 @@ from searchers.base import Admission, Known
 
 Array = NDArray[np.float64]
 
-SIZE = 4096
-DRAWS_EACH = 4
+SIZE = 2048
+DRAWS_EACH = 2
 """Combinations that are drawn at most for each member, where most are outside the budget."""
 
 

@@ -138,28 +138,28 @@ class GaussianProcess:
 def _fitted(x: Array, z: Array, groups: NDArray[np.intp]) -> Parameters:
     """The parameters of highest posterior density."""
     count, n = int(groups.max()) + 1, len(z)
-    parts = [x[:, groups == g] for g in range(count)]
-    squared = np.stack([_squared_distances(part, part) for part in parts])
-    products = np.stack([2 * part @ part.T for part in parts])
     middle = np.array([0.5 * np.log(count)] * count + [PRIOR_AMPLITUDES[0]] * 2 + [PRIOR_NOISE[0]])
     spread = np.array([1.0] * count + [PRIOR_AMPLITUDES[1]] * 2 + [PRIOR_NOISE[1]])
 
     def loss(logs: Array) -> tuple[float, Array]:
         """Minus the logarithm of the density, and its gradient."""
         p = Parameters.of(logs)
-        weights = p.scales**-2
-        smooth, slope = _matern(np.tensordot(weights, squared, 1))
-        linear = np.tensordot(weights, products, 1)
+        weighted = x / p.scales[groups]
+        smooth, slope = _matern(_squared_distances(weighted, weighted))
+        linear = 2 * weighted @ weighted.T
         kernel = p.smooth * smooth + p.linear * linear
         kernel[np.diag_indices(n)] += p.noise + JITTER
         root = cholesky(kernel, lower=True)
         inverse = cho_solve((root, True), np.eye(n))
         dual = inverse @ z
         by_kernel = (inverse - np.outer(dual, dual)) / 2
-        by_weights = np.tensordot(squared, by_kernel * slope * p.smooth, 2)
-        by_weights += p.linear * np.tensordot(products, by_kernel, 2)
+        # Of sums of a_ij (x_i - x_j)^2 and of b_ij x_i x_j, for each feature by itself.
+        by_distance, by_product = p.smooth * by_kernel * slope, p.linear * by_kernel
+        by_weights = by_distance.sum(0) @ weighted**2
+        by_weights += (weighted * ((by_product - by_distance) @ weighted)).sum(0)
+        by_scales = -4 * np.bincount(groups, by_weights, minlength=count)
         variances = p.smooth * smooth, p.linear * linear, p.noise * np.eye(n)
-        gradient = [*(-2 * weights * by_weights), *((by_kernel * v).sum() for v in variances)]
+        gradient = [*by_scales, *((by_kernel * v).sum() for v in variances)]
         off = (logs - middle) / spread
         value = z @ dual / 2 + np.log(np.diag(root)).sum() + off @ off / 2
         return float(value), np.array(gradient) + off / spread

@@ -1,0 +1,60 @@
+"""The searcher that knows costs learns from accuracies, told or expected."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from results.trial import Proposal, Trial
+from search_space import SearchSpace, macs
+from searchers import Searcher
+from searchers.condense import START
+
+Make = Callable[..., Searcher]
+End = Callable[[int, Proposal], Trial]
+NO_LIMIT = 1e12
+
+
+def scored(trial: Trial, accuracy: float) -> Trial:
+    assert trial.score is not None
+    return dataclasses.replace(trial, score=dataclasses.replace(trial.score, accuracy=accuracy))
+
+
+def test_the_start_spreads_over_the_costs(make: Make, small: SearchSpace) -> None:
+    searcher = make("condense", small, limit=NO_LIMIT)
+    costs = sorted(macs(searcher.ask(number).spec) for number in range(START))
+    assert costs[-1] > 4 * costs[0]
+    assert np.diff(costs).max() < 0.5 * (costs[-1] - costs[0])
+
+
+def test_what_was_told_leads_to_a_better_front(
+    make: Make, small: SearchSpace, complete: End
+) -> None:
+    # The deeper the first stage and the shallower the second, the better.
+    def search(name: str) -> float:
+        searcher = make(name, small, limit=NO_LIMIT)
+        told = []
+        for number in range(START + 12):
+            proposal = searcher.ask(number)
+            first, second = (stage.depth for stage in proposal.spec.stages)
+            told.append(scored(complete(number, proposal), 0.5 + 0.1 * (first - second)))
+            searcher.tell(told[-1])
+        later = [trial.objectives[0] for trial in told[START:]]
+        return float(np.mean(later))
+
+    assert search("condense") > search("random") + 0.05
+
+
+def test_a_pending_network_sends_the_next_elsewhere(
+    make: Make, small: SearchSpace, complete: End
+) -> None:
+    searcher = make("condense", small)
+    for number in range(START):
+        searcher.tell(complete(number, searcher.ask(number)))
+    batch = [searcher.ask(number) for number in range(START, START + 3)]
+    assert len({proposal.spec.id for proposal in batch}) == 3
+    for number, proposal in enumerate(batch, start=START):
+        searcher.tell(complete(number, proposal))
+    assert searcher.ask(START + 3).spec.id not in {p.spec.id for p in batch}
