@@ -168,7 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(line)
     speed = networks_per_second(options.networks)
     for space, found in speed.items():
-        print(f"{space}: {found['cold']:.0f} networks a second, warm {found['warm']:.0f}")
+        told = ", ".join(f"{name} {rate:.0f}" for name, rate in found.items())
+        print(f"{space}: networks a second: {told}")
     if options.figures:
         from benchmarks.latency_figure import draw
 

@@ -1,8 +1,9 @@
 """How many networks a second one core prices on a device.
 
 In a process of their own for each search space, so that nothing is cached when the clock starts:
-``cold`` are the first random networks of that process, ``warm`` as many others after them, each
-given as a description that was made beforehand.
+``cold`` are the first random networks of that process, ``warm`` as many others after them, and
+``neighbours`` a walk from one to the next that differs in one choice, as a search proposes them;
+each given as a description that was made beforehand.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 
 import numpy as np
 
+from benchmarks.pricing import neighbours
 from latency_models import predict
 from search_space import SPACES, NetworkSpec, SpecError
 
@@ -29,10 +31,13 @@ def _specs(space: str, count: int) -> list[NetworkSpec]:
 
 
 def _priced_per_second(space: str, count: int) -> dict[str, float]:
-    written = [spec.to_dict() for spec in _specs(space, 2 * count)]
-    specs = [NetworkSpec.from_dict(w) for w in written]
+    drawn = _specs(space, 2 * count)
+    walk = [SPACES[space].decode(choices) for choices in neighbours(SPACES[space], count, seed=0)]
+    parts = {"cold": drawn[:count], "warm": drawn[count:], "neighbours": walk}
     found = {}
-    for name, part in (("cold", specs[:count]), ("warm", specs[count:])):
+    for name, part in parts.items():
+        # Anew, so that no description remembers anything.
+        part = [NetworkSpec.from_dict(spec.to_dict()) for spec in part]
         start = time.process_time()
         for spec in part:
             predict(spec)
