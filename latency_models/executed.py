@@ -8,24 +8,21 @@ The rules are those of :mod:`search_space.lowering`, told from numbers of channe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from latency_models.kernels import Kernel
 from latency_models.sketch import PASSES_ON, Notebook, Noted, Sketch, T
 from search_space.gathering import GATHERING, Gathering
-from search_space.plan import Learned, Planner, Reactivation, Shape, Writer
+from search_space.plan import FRAGMENT_CACHE_SIZE, Learned, Planner, Reactivation, Shape, Writer
 
 if TYPE_CHECKING:
     from search_space.spec import NetworkSpec
 
 
-class _Linear(NamedTuple):
-    """A 1x1 convolution that was noted last; average pooling behind it runs before it."""
-
-    output: Noted
-    start: int
-    input: Noted
-    note: Callable[[Noted], Noted]
+_Linear = tuple[Noted, int, Noted, Callable[[Noted], Noted]]
+"""A 1x1 convolution that was noted last: its output, where its kernels begin, its input, and how it
+is noted; average pooling behind it runs before it."""
 
 
 class Lowered(Sketch[T]):
@@ -41,7 +38,7 @@ class Lowered(Sketch[T]):
     def _noted(self, x: Noted, note: Callable[[Noted], Noted]) -> Noted:
         start = len(self.said)
         y = note(x)
-        self._linear = _Linear(y, start, x, note)
+        self._linear = (y, start, x, note)
         return y
 
     def conv(
@@ -49,30 +46,28 @@ class Lowered(Sketch[T]):
     ) -> Noted:
         if 1 < groups < x.channels:
             groups = self._how.merged(x.channels, channels, groups)
-        convolved = super().conv
         if kernel > 1 or stride > 1:
-            return convolved(name, x, channels, kernel=kernel, stride=stride, groups=groups)
-        return self._noted(x, lambda x: convolved(name, x, channels, kernel=1, groups=groups))
+            return self._conv(x, channels, kernel, stride, groups)
+        return self._noted(x, lambda x: self._conv(x, channels, groups=groups))
 
     def avg_pool(self, name: str, x: Noted, *, kernel: int, stride: int) -> Noted:
-        before = self._linear
-        if before is None or before.output is not x or x.readers:
+        if self._linear is None or self._linear[0] is not x or x.readers:
             return super().avg_pool(name, x, kernel=kernel, stride=stride)
-        self._forget_from(before.start)
-        before.input.readers -= 1
-        return before.note(super().avg_pool(name, before.input, kernel=kernel, stride=stride))
+        _, start, read, note = self._linear
+        self._forget_from(start)
+        read.readers -= 1
+        return note(super().avg_pool(name, read, kernel=kernel, stride=stride))
 
     def learned(
         self, name: str, x: Noted, channels: int, how: Learned, kept: int, activation: str
     ) -> Noted:
         gathers = self._how.pays(x.channels, channels, how.groups, kept, how.block)
-        convolved = super().conv
 
         def note(x: Noted) -> Noted:
             if not gathers:
-                return convolved(name, x, channels, kernel=1)
+                return self._conv(x, channels)
             y = self.gather(x, how.groups * kept, how.block)
-            y = convolved(name, y, channels, kernel=1, groups=how.groups)
+            y = self._conv(y, channels, groups=how.groups)
             if self._how.shuffles or how.groups == 1:
                 return self.shuffle(name, y, how.groups)
             # What follows it was folded into the convolution before the gather was made.
@@ -102,6 +97,10 @@ def pen(runtime: str, notebook: Notebook[T]) -> Sketch[T]:
     return Lowered(notebook, GATHERING[runtime]) if runtime in GATHERING else Sketch(notebook)
 
 
+_shape = lru_cache(maxsize=FRAGMENT_CACHE_SIZE)(Shape)
+"""Shapes repeat by the thousand, and those who price steps keep them."""
+
+
 def sketch(
     runtime: str,
     notebook: Notebook[T],
@@ -112,7 +111,7 @@ def sketch(
     """What is said of the kernels of what a writer writes, and the shapes of its outputs."""
     found = pen(runtime, notebook)
     outputs = writer(found, [Noted(*shape) for shape in shapes], *settings)
-    return found.finish(outputs), tuple([Shape(v.channels, v.size) for v in outputs])
+    return found.finish(outputs), tuple([_shape(v.channels, v.size) for v in outputs])
 
 
 _THEMSELVES: Notebook[Kernel] = Notebook(lambda kernel: kernel)

@@ -112,9 +112,16 @@ class Sketch(Pen, Generic[T]):
     def conv(
         self, name: str, x: Noted, channels: int, *, kernel: int, stride: int = 1, groups: int = 1
     ) -> Noted:
+        return self._conv(x, channels, kernel, stride, groups)
+
+    def _conv(
+        self, x: Noted, channels: int, kernel: int = 1, stride: int = 1, groups: int = 1
+    ) -> Noted:
         x.readers += 1
         size = x.size
-        self.said.append(self._of(_conv, (x.channels, size, channels, kernel, stride, groups)))
+        key = (x.channels, size, channels, kernel, stride, groups)
+        said = self._known.get(key)
+        self.said.append(self._notebook.learn(key, _conv(*key)) if said is None else said)
         y = Noted(channels, (size - 1) // stride + 1)
         y.takes = _NORM
         return y
