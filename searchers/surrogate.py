@@ -13,7 +13,6 @@ from scipy.stats import yeojohnson, yeojohnson_llf
 Array = NDArray[np.float64]
 
 JITTER = 1e-6
-LEAST_VARIANCE = 1e-12
 POWERS = (-1.0, 6.0)
 PRIOR_AMPLITUDES = (-0.7, 1.0)
 """Mean and deviation of the logarithm: each part of the kernel has about half of the variance."""
@@ -125,13 +124,17 @@ class GaussianProcess:
         return kernel
 
     def predict(self, x: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation, without noise, at ``(m, d)``; each ``(m,)``."""
+        """Mean and standard deviation of a new value at ``(m, d)``; each ``(m,)``.
+
+        The noise is counted: it is also what sets one network apart from its like for no reason
+        that features tell, and no network is trained twice to average that out.
+        """
         x = (x - self._centre) * self._weights
         kernel = self._kernel(x)
         explained = solve_triangular(self._root, kernel.T, lower=True)
         p = self.parameters
         variance = p.smooth + p.linear * 2 * (x**2).sum(1) - (explained**2).sum(0)
-        deviation = np.sqrt(np.maximum(variance, LEAST_VARIANCE))
+        deviation = np.sqrt(np.maximum(variance, 0) + p.noise)
         return self._mean + self._unit * (kernel @ self._dual), self._unit * deviation
 
 

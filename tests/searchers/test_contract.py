@@ -91,7 +91,6 @@ def test_the_notes_survive_a_store(history: list[Trial]) -> None:
 
 
 def test_each_of_several_limits_is_kept(name: str, small: SearchSpace, complete: End) -> None:
-    # Each limit turns away networks that are inside the others.
     def ratios(spec: NetworkSpec) -> dict[str, float]:
         return {
             "macs": macs(spec) / LIMIT,
@@ -99,13 +98,17 @@ def test_each_of_several_limits_is_kept(name: str, small: SearchSpace, complete:
             "layers": sum(stage.depth for stage in spec.stages) / 3,
         }
 
+    rng = np.random.default_rng(0)
+    sampled = [ratios(small.decode(small.sample(rng))) for _ in range(50)]
+    over = [{limit for limit, ratio in known.items() if ratio > 1} for known in sampled]
+    # There are networks that a limit turns away and the others do not.
+    assert {"growth"} in over
+    assert {"layers"} in over
     searcher = make_searcher(name, small, Admission(ratios, cheapest(small, macs)), 0)
     for number in range(8):
         proposal = searcher.ask(number)
         assert max(ratios(proposal.spec).values()) <= 1
         searcher.tell(complete(number, proposal))
-    turned_away = {"growth", "layers"} & set(searcher.admission.rejected)
-    assert turned_away == (set() if name in STAYS_INSIDE else {"growth", "layers"})
 
 
 def test_a_seed_determines_a_whole_search(run: Run, history: list[Trial]) -> None:

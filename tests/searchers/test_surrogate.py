@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import approx_fprime, minimize
 
 from searchers import surrogate
-from searchers.surrogate import GaussianProcess, Warp
+from searchers.surrogate import GaussianProcess, Parameters, Warp
 
 SKEWED = np.array([0.1, 0.45, 0.7, 0.85, 0.88, 0.9, 0.91, 0.915, 0.92, 0.921])
 GROUPS = np.array([0, 0, 1, 2])
@@ -47,6 +47,13 @@ def test_the_process_passes_near_what_it_was_given_and_is_sure_there() -> None:
     far, unsure = process.predict(x + 100)
     assert (unsure > 3 * deviation).all()
     assert far.shape == (40,)
+
+
+def test_a_new_value_differs_by_the_noise_even_where_one_is_known() -> None:
+    x, y = data(40)
+    parameters = Parameters(scales=np.ones(3), smooth=1.0, linear=0.1, noise=0.25)
+    _, deviation = GaussianProcess(x, y, GROUPS, parameters).predict(x)
+    assert (deviation >= 0.5 * y.std()).all()
 
 
 def test_the_process_predicts_and_finds_what_matters() -> None:
