@@ -40,22 +40,24 @@ class Notebook(Generic[T]):
     """
 
     def __init__(self, say: Callable[[Kernel], T]) -> None:
-        self.say = say
-        self.known: dict[tuple[Any, ...], T] = {}
+        self._say = say
+        self._known: dict[tuple[Any, ...], T] = {}
         self._several: dict[tuple[Any, ...], tuple[T, ...]] = {}
 
-    def learn(self, key: tuple[Any, ...], kernel: Kernel) -> T:
-        """What is said of a kernel that was not met before; kept under a key."""
-        if len(self.known) >= FRAGMENT_CACHE_SIZE:
-            self.known.clear()
-        found = self.known[key] = self.say(kernel)
+    def of(self, kernel: Callable[..., Kernel], key: tuple[Any, ...]) -> T:
+        """What is said of the kernel that a function makes of a key, which no other kernel has."""
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= FRAGMENT_CACHE_SIZE:
+                self._known.clear()
+            found = self._known[key] = self._say(kernel(*key))
         return found
 
     def of_all(self, kernels: Callable[..., Iterable[Kernel]], *settings: int) -> tuple[T, ...]:
         """What is said of several kernels that always stand together."""
         found = self._several.get(settings)
         if found is None:
-            found = self._several[settings] = tuple(map(self.say, kernels(*settings)))
+            found = self._several[settings] = tuple(map(self._say, kernels(*settings)))
         return found
 
 
@@ -66,12 +68,12 @@ class Sketch(Pen, Generic[T]):
         said: Of every kernel so far, in order; None where one was folded into another.
     """
 
-    __slots__ = ("_folding", "_known", "_notebook", "said")
+    __slots__ = ("_folding", "_of", "_of_all", "said")
 
     def __init__(self, notebook: Notebook[T]) -> None:
         self.said: list[T | None] = []
-        self._notebook = notebook
-        self._known = notebook.known
+        self._of = notebook.of
+        self._of_all = notebook.of_all
         # Kernels that may fold: their positions, how, what they read and write.
         self._folding: list[tuple[int, int, Noted, Noted, tuple[Any, ...]]] = []
 
@@ -87,11 +89,6 @@ class Sketch(Pen, Generic[T]):
                     continue
             self.said[position] = self._of(_moved, key)
         return [said for said in self.said if said is not None]
-
-    def _of(self, kernel: Callable[..., Kernel], key: tuple[Any, ...]) -> T:
-        """What is said of the kernel that a function makes of a key."""
-        said = self._known.get(key)
-        return self._notebook.learn(key, kernel(*key)) if said is None else said
 
     def _move(self, kind: str, x: Noted, channels: int, size: int, *settings: Any) -> Noted:
         """One input, one output; ``settings`` are the fields of the kernel from ``kernel`` on."""
@@ -120,8 +117,7 @@ class Sketch(Pen, Generic[T]):
         x.readers += 1
         size = x.size
         key = (x.channels, size, channels, kernel, stride, groups)
-        said = self._known.get(key)
-        self.said.append(self._notebook.learn(key, _conv(*key)) if said is None else said)
+        self.said.append(self._of(_convolution, key))
         y = Noted(channels, (size - 1) // stride + 1)
         y.takes = _NORM
         return y
@@ -167,9 +163,7 @@ class Sketch(Pen, Generic[T]):
 
     def squeeze_excite(self, name: str, x: Noted, reduction: int, *, normed: bool = False) -> Noted:
         x.readers += 1
-        self.said += self._notebook.of_all(
-            squeeze_excite, x.channels, x.size, x.channels // reduction
-        )
+        self.said += self._of_all(squeeze_excite, x.channels, x.size, x.channels // reduction)
         return Noted(x.channels, x.size)
 
     def shuffle(self, name: str, x: Noted, groups: int) -> Noted:
@@ -236,7 +230,9 @@ class Sketch(Pen, Generic[T]):
 # --- The kernels ----------------------------------------------------------------------------------
 
 
-def _conv(inputs: int, before: int, channels: int, kernel: int, stride: int, groups: int) -> Kernel:
+def _convolution(
+    inputs: int, before: int, channels: int, kernel: int, stride: int, groups: int
+) -> Kernel:
     size = (before - 1) // stride + 1
     weights = channels * (inputs // groups) * kernel * kernel
     return Kernel(
