@@ -25,8 +25,7 @@ import numpy as np
 
 from benchmarks.tabular import hypervolume
 from results.folder import RunFolder
-from results.tables import contenders
-from results.trial import Trial
+from results.trial import Trial, contenders
 
 WAYS: Mapping[str, tuple[str, ...]] = {
     "condense, rungs 1 and 3": ("--searcher", "condense", "--rungs", "1,3"),

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from results.trial import Trial, rung_values
+from results.trial import Trial, contenders, rung_values
 
 COLUMNS = (
     "number",
@@ -70,14 +70,6 @@ def _rungs(trial: Trial) -> dict[str, float]:
     for number, score in enumerate(trial.rungs, 1):
         found |= rung_values(number, score)
     return found
-
-
-def contenders(trials: Sequence[Trial]) -> list[Trial]:
-    """The complete trials whose accuracies can be compared: those of the highest rung that any of
-    them has reached, which without rungs are all."""
-    done = [t for t in trials if t.score is not None]
-    highest = max((len(t.rungs) for t in done), default=0)
-    return [t for t in done if len(t.rungs) == highest]
 
 
 def pareto_front(trials: Sequence[Trial]) -> list[Trial]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -147,6 +148,14 @@ class Trial:
         if self.score is None:
             raise ValueError(f"trial {self.number} is {self.state} and has no score")
         return self.score.accuracy, self.estimate.latency_ms
+
+
+def contenders(trials: Sequence[Trial]) -> list[Trial]:
+    """The complete trials whose accuracies can be compared: those of the highest rung that any of
+    them has reached, which without rungs are all."""
+    done = [t for t in trials if t.score is not None]
+    highest = max((len(t.rungs) for t in done), default=0)
+    return [t for t in done if len(t.rungs) == highest]
 
 
 def rung_values(number: int, score: Score) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from results.rungs import LEAST_PAIRS, RankCorrelation, correlate_rungs, count_rungs
-from results.tables import contenders
-from results.trial import Trial
+from results.trial import Trial, contenders
 from search_space.budget import counted
 from searchers.rungs import Halving
 

@@ -54,7 +54,7 @@ def scores(args: argparse.Namespace) -> int:
     """Tells how zero-cost scores rank a run's networks, against their short training."""
     from results.folder import RunFolder
     from results.study import quiet_optuna
-    from results.tables import contenders
+    from results.trial import contenders
     from results.zero_cost import LEAST_NETWORKS, ranked_scores, rows_to_go_on_from
     from search.runner import RunConfig
     from trainers.data import load_data

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from results.trial import Proposal, Trial
+from results.trial import Proposal, Score, Trial, contenders
 from search_space.searchable import Searchable
 from search_space.space import Choices
 from searchers.base import Admission, Searcher
+from searchers.fidelities import Fidelities, Observed
 from searchers.improvement import Steps, front
 from searchers.pool import Features, Member, Priced, drawn, relatives
-from searchers.surrogate import GaussianProcess, Warp
 
 Array = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ START = 8
 """Trainings that spread over the costs before the model is asked."""
 TRIED = 64
 """Networks of like cost among which the start chooses."""
-NEAR = 48
+NEAR = 150
 """Relatives of the front, and again of the most promising networks."""
 PROMISING = 10
 TYPICAL_LEAST, TYPICAL_MOST = 0.1, 0.99
@@ -103,74 +103,85 @@ class CondenseSearcher(Searcher):
 
     def _most_promising(self, rng: np.random.Generator) -> list[Member]:
         """The new network of highest expected improvement, if there is any."""
-        judge = self._judge()
         base = self._base
-        at = [i for i, m in enumerate(base.members) if self.admission.is_new(m.spec)]
-        members = [base.members[i] for i in at]
-        scores = judge.score(members, base.rows[at])
+        judge = self._judge()
+        new = np.array([self.admission.is_new(m.spec) for m in base.members])
+        members = list(itertools.compress(base.members, new))
+        gains = judge.gains(members, judge.typical[0][new], judge.typical[1][new])
         seen = {m.spec.id for m in members}
         parents = judge.front
         for _ in range(2):
             children = relatives(self.space, [m.choices for m in parents], NEAR, rng)
-            new = [
+            more = [
                 m
                 for m in base.priced.members(children)
                 if m.spec.id not in seen and self.admission.is_new(m.spec)
             ]
-            seen |= {m.spec.id for m in new}
-            members += new
-            if new:
-                scores = np.concatenate([scores, judge.score(new, base.features(new))])
-            parents = [members[i] for i in np.argsort(-scores, kind="stable")[:PROMISING]]
+            seen |= {m.spec.id for m in more}
+            members += more
+            if more:
+                predicted = judge.model.predict(base.features(more))
+                gains = np.concatenate([gains, judge.gains(more, *predicted)])
+            parents = [members[i] for i in np.argsort(-gains, kind="stable")[:PROMISING]]
             parents = parents or judge.front
         return parents[:1] if members else []
+
+    def _observed(self, trials: Sequence[Trial]) -> list[Observed]:
+        """What the trainings showed, those of the cheapest rung first."""
+        found = []
+        for rung in range(max(len(_scores(trial)) for trial in trials)):
+            of_rung = [trial for trial in trials if len(_scores(trial)) > rung]
+            members = [self._member(trial.proposal) for trial in of_rung]
+            scores = np.array([[s.accuracy for s in _scores(t)[: rung + 1]] for t in of_rung])
+            rows = self._base.features(members)
+            found.append(Observed(rows=rows, accuracy=scores[:, -1], cheaper=scores[:, -2:-1]))
+        return found
 
     def _judge(self) -> _Judge:
         """What the told trials, and those still pending, say of other networks."""
         base = self._base
         trials = [self._complete[number] for number in sorted(self._complete)]
-        members = [self._member(trial.proposal) for trial in trials]
-        accuracy = np.array([trial.objectives[0] for trial in trials])
-        rows = base.features(members)
-        warp = Warp(accuracy)
-        warped = warp.forward(accuracy)
-        process = GaussianProcess(rows, warped, base.features.groups)
-        typical, _ = process.predict(base.rows)
+        model = Fidelities(self._observed(trials), base.features.groups)
+        last = contenders(trials)
+        members = [self._member(trial.proposal) for trial in last]
+        accuracy = np.array([trial.objectives[0] for trial in last])
         if self._pending:
             pending = [self._member(self._pending[n]) for n in sorted(self._pending)]
-            more = base.features(pending)
-            warped = np.concatenate([warped, process.predict(more)[0]])
-            rows = np.concatenate([rows, more])
-            process = GaussianProcess(rows, warped, base.features.groups, process.parameters)
+            rows = base.features(pending)
             members += pending
-            accuracy = warp.inverse(warped)
-        least = float(warp.inverse(np.quantile(typical, [TYPICAL_LEAST]))[0])
-        most = float(np.quantile(_costs(base.members), TYPICAL_MOST))
+            accuracy = np.append(accuracy, model.to_accuracy(model.predict(rows)[0]))
+            model = model.believing(rows)
+        typical = model.predict(base.rows)
+        least = model.to_accuracy(np.quantile(typical[0], [TYPICAL_LEAST]))
+        most = np.quantile(_costs(base.members), TYPICAL_MOST)
         costs = _costs(members)
         return _Judge(
-            process=process,
-            warp=warp,
-            steps=Steps.of(accuracy, costs, (least, most)),
+            model=model,
+            typical=typical,
+            steps=Steps.of(accuracy, costs, (float(least[0]), float(most))),
             front=[members[i] for i in front(accuracy, costs)],
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Judge:
-    """The model of one moment, and the front that it is asked to improve."""
+    """The model of one moment, what it says of the pool, and the front to improve."""
 
-    process: GaussianProcess
-    warp: Warp
+    model: Fidelities
+    typical: tuple[Array, Array]
     steps: Steps
     front: list[Member]
 
-    def score(self, members: Sequence[Member], rows: Array) -> Array:
-        """Expected improvement; ties, as where nothing can be improved, by what is unknown."""
-        if not members:
-            return np.zeros(0)
-        mean, deviation = self.process.predict(rows)
-        gain = self.steps.expected_improvement(mean, deviation, _costs(members), self.warp.inverse)
+    def gains(self, members: Sequence[Member], mean: Array, deviation: Array) -> Array:
+        """Expected improvements; ties, as where nothing can be improved, by what is unknown."""
+        costs = _costs(members)
+        gain = self.steps.expected_improvement(mean, deviation, costs, self.model.to_accuracy)
         return gain + 1e-12 * deviation
+
+
+def _scores(trial: Trial) -> Sequence[Score]:
+    """Of a complete trial, the cheapest rung first."""
+    return trial.rungs or tuple(filter(None, [trial.score]))
 
 
 def _costs(members: Sequence[Member]) -> Array:

@@ -62,10 +62,14 @@ class Steps:
             cost: Of each network, ``(m,)``.
             to_accuracy: From the normal distribution's scale.
         """
+        total = np.zeros(len(cost))
+        # Most of many networks are out of reach of the steps, even at the farthest node.
+        reached = self.levels[np.searchsorted(self.costs, cost, "right") - 1]
+        hopeful = (to_accuracy(mean + NODES[-1] * deviation) > reached) & (cost < self.limit)
+        mean, deviation, cost = mean[hopeful], deviation[hopeful], cost[hopeful]
         ends = np.concatenate([self.costs[1:], [self.limit]])
         widths = np.maximum(ends - np.maximum(cost[:, None], self.costs), 0)
-        total = np.zeros(len(cost))
         for node, weight in zip(NODES, WEIGHTS / WEIGHTS.sum(), strict=True):
             heights = np.maximum(to_accuracy(mean + node * deviation)[:, None] - self.levels, 0)
-            total += weight * (widths * heights).sum(1)
+            total[hopeful] += weight * (widths * heights).sum(1)
         return total

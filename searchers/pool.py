@@ -20,6 +20,8 @@ from searchers.base import Admission, Known
 Array = NDArray[np.float64]
 
 SIZE = 2048
+WHOLE = 16384
+"""Combinations of a space that is taken whole."""
 DRAWS_EACH = 2
 """Combinations that are drawn at most for each member, where most are outside the budget."""
 
@@ -69,12 +71,12 @@ class Priced:
 def drawn(priced: Priced, rng: np.random.Generator, size: int = SIZE) -> list[Member]:
     """Different networks inside the budget, from all over the range of costs.
 
-    All of them where the space is no larger than this. Else every other combination is uniform;
+    All of them where the space is small. Else every other combination is uniform;
     the rest have a random share of their choices from a network that is inside for certain, the
     cheapest as a rule, so that low costs are met too, and tight budgets.
     """
     space, inside = priced.space, priced.admission.inside
-    if math.prod(len(d.choices) for d in space.dimensions) <= size:
+    if math.prod(len(d.choices) for d in space.dimensions) <= WHOLE:
         names = [d.name for d in space.dimensions]
         rows = itertools.product(*(d.choices for d in space.dimensions))
         return priced.members(dict(zip(names, row, strict=True)) for row in rows)

@@ -105,6 +105,7 @@ class GaussianProcess:
     def __init__(
         self, x: Array, y: Array, groups: NDArray[np.intp], parameters: Parameters | None = None
     ) -> None:
+        self._given = x, y, groups
         self._mean, self._unit = float(y.mean()), float(y.std()) or 1.0
         z = (y - self._mean) / self._unit
         self._centre = x.mean(0)
@@ -122,6 +123,12 @@ class GaussianProcess:
         smooth, _ = _matern(_squared_distances(x, self._x))
         kernel: Array = p.smooth * smooth + 2 * p.linear * x @ self._x.T
         return kernel
+
+    def with_values(self, x: Array, y: Array) -> GaussianProcess:
+        """With the values of ``(m, d)`` besides, and the same parameters."""
+        known_x, known_y, groups = self._given
+        x, y = np.concatenate([known_x, x]), np.concatenate([known_y, y])
+        return GaussianProcess(x, y, groups, self.parameters)
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of a new value at ``(m, d)``; each ``(m,)``.

@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 
 from results.tables import (
     COLUMNS,
-    contenders,
     most_accurate,
     pareto_front,
     trials_frame,
     winners,
 )
-from results.trial import Retrained, Trial
+from results.trial import Retrained, Trial, contenders
 
 TrialOf = Callable[..., Trial]
 CHOICES = ["stage1_depth", "stage1_growth_rate", "stage1_condense_factor", "stage1_fetch"]
