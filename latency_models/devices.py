@@ -6,7 +6,7 @@ a board with a runtime and a number of threads: a number without its runtime is 
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache, cached_property
@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from search_space.errors import UnknownName, UserError
+from search_space.errors import UnknownName, UserError, shown
+from search_space.reading import read_yaml
 
 DATA = Path(__file__).parent / "data"
 PER_FLOP = "ns_per_flop."
@@ -141,10 +142,9 @@ def load_device(path: Path) -> Device:
         UserError: the file cannot be read or breaks a rule; the message names file and rule.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"device file {path}: cannot be read: {reason}") from None
+        data = read_yaml(path)
+    except UserError as error:
+        raise UserError(f"device file {error}") from None
     try:
         return _parse(data)
     except UserError as error:
@@ -161,8 +161,10 @@ def _parse(data: object) -> Device:
     values = dict(_record(values, Device, "the file"))
     for name in ("board", "runtime", "precision", "core", "source", "licence", "note"):
         _check(isinstance(values[name], str), name, values[name], "text")
+    _check(values["board"] != "", "board", "", "a name")
     _check(_is_count(values["threads"]), "threads", values["threads"], "a whole number above 0")
     values["weights"] = _numbers(values["weights"], "weights")
+    _check(values["weights"] != {}, "weights", {}, "prices, one at least")
     values["measured_kinds"] = _numbers(values["measured_kinds"], "measured_kinds")
     values["misfits"] = _numbers(values["misfits"], "misfits")
     values["counted_kinds"] = _numbers(values["counted_kinds"], "counted_kinds")
@@ -197,8 +199,7 @@ def _numbers(data: object, name: str) -> dict[str, Any]:
         isinstance(key, str)
         and isinstance(n, int | float)
         and not isinstance(n, bool)
-        and math.isfinite(n)
-        and n >= 0
+        and 0 <= n <= sys.float_info.max
         for key, n in data.items()
     )
     _check(good, name, data, "a mapping of names to numbers of at least 0")
@@ -212,7 +213,7 @@ def _is_count(n: object) -> bool:
 
 def _check(good: bool, name: str, value: object, rule: str) -> None:
     if not good:
-        raise UserError(f"`{name}` (={value!r:.60}) must be {rule}")
+        raise UserError(f"`{name}` (={shown(value)}) must be {rule}")
 
 
 DEVICES: tuple[str, ...] = tuple(sorted(p.stem.replace("_", "/") for p in DATA.glob("*.yaml")))

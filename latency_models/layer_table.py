@@ -67,7 +67,10 @@ def _kernel(row: Mapping[str, str]) -> Kernel | None:
     """One row of a layer table; None for what is not executed."""
 
     def number(name: str) -> int:
-        return int(float(row[name]))
+        value = int(float(row[name]))
+        if value < 0:
+            raise UserError(f"`{name}` (={row[name]}) must be at least 0")
+        return value
 
     def setting(name: str) -> int:
         """1 where the cell is empty: what has no window has no stride and no groups."""

@@ -97,8 +97,9 @@ def _values(graph: Any, path: Path) -> dict[str, Array]:
 
 def _graph(model: Any, file: str, values: Mapping[str, Array]) -> OnnxGraph:
     """Node by node, as a shape may depend on the value of an earlier constant."""
-    from onnx import defs, helper, shape_inference
+    from onnx import checker, defs, helper, shape_inference
 
+    refused = (defs.SchemaError, shape_inference.InferenceError, checker.ValidationError)
     tensors = model.graph.initializer
     constants: dict[str, Array | None] = {t.name: values.get(t.name) for t in tensors}
     types = {image.name: image.type for image in model.graph.input}
@@ -111,8 +112,9 @@ def _graph(model: Any, file: str, values: Mapping[str, Array]) -> OnnxGraph:
     for proto in model.graph.node:
         try:
             types |= _inferred(proto, types, constants, versions)
-        except (defs.SchemaError, shape_inference.InferenceError) as error:
-            raise UserError(f"{file}: {proto.op_type} {proto.name!r}: {error}") from None
+        except refused as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{file}: {proto.op_type} {proto.name!r}: {reason}") from None
         shapes |= {n: d for n in proto.output if n in types and (d := _dims(types[n])) is not None}
         if _is_constant(proto, constants, shapes):
             constants |= _computed(proto, constants, shapes)

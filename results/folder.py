@@ -23,6 +23,7 @@ from results.study import Study, sqlite_url
 from results.tables import most_accurate, pareto_front, trials_frame
 from results.trial import Trial
 from search_space.errors import UserError
+from search_space.reading import read_yaml
 
 POINTER = "run.yaml"
 BEST = Path("best") / "architecture.yaml"
@@ -83,10 +84,7 @@ class RunFolder:
                 f"{path} holds no run: {pointer} was looked for; name a folder that"
                 " `search run` wrote"
             )
-        try:
-            data = yaml.safe_load(pointer.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise UserError(f"{pointer}: cannot be read: {error}") from None
+        data = read_yaml(pointer)
         if not isinstance(data, dict) or not isinstance(data.get("study"), str):
             raise UserError(f"{pointer}: must name the `study` (and its `storage`)")
         return cls(path, study_name=data["study"], storage=data.get("storage"))

@@ -73,6 +73,11 @@ def load_weights(spec: NetworkSpec, path: Path) -> Network:
         raise UserError(f"{path}: `form` (={form!r}) must be one of {', '.join(FORMS)}")
     network = build(spec, form)
     _check_keys(network, tensors, path)
+    expected = network.state_dict()
+    if wrong := [n for n, t in tensors.items() if _is_real(t) != _is_real(expected[n])]:
+        raise UserError(
+            f"{path} holds whole numbers for real ones, or the reverse, in {_some(wrong)}"
+        )
     if wrong := [name for name, tensor in tensors.items() if tensor.is_complex()]:
         raise UserError(f"{path} holds complex values in {_some(wrong)}; weights must be real")
     if wrong := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
@@ -124,6 +129,11 @@ def _check_keys(network: Network, tensors: dict[str, Tensor], path: Path) -> Non
             f"{path} does not fit the {network.form} form of {network.spec.id}: it"
             f" {'; it '.join(found)}"
         )
+
+
+def _is_real(tensor: Tensor) -> bool:
+    """Whether it holds numbers with a fraction, and not indices or flags."""
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _some(names: Iterable[str]) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from search_space.budget import parse_count
-from search_space.errors import UserError
+from search_space.errors import UserError, shown
+from search_space.reading import parse_yaml
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,9 +38,20 @@ def parse_seconds(text: str, what: str, default_unit: str) -> float:
     """
     match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*(ms|s|m|h)?", text.strip())
     value = float(match[1]) * _SECONDS[match[2] or default_unit] if match else 0.0
-    if not value > 0:
+    if not 0 < value < math.inf:
         raise UserError(f"{what} {text!r} must be a time above 0, such as 25ms, 90s, 5m or 2h")
     return value
+
+
+def to_path(text: str) -> Path:
+    """A path out of an argument; an unset variable of a shell names no file, and not this folder.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("must name a file or a folder, and is empty")
+    return Path(text)
 
 
 NETWORK = "zoo name, .yaml or .json file, or folder of `search run`, `train`, `import`, `export`"
@@ -125,6 +136,8 @@ def find_network(name: str) -> NetworkSpec:
 
     if name in ZOO:
         return ZOO[name]
+    if not name:
+        raise UserError(f"the network '' must be a {NETWORK}")
     path = Path(name)
     if path.is_dir():
         from results.folder import POINTER, RunFolder
@@ -242,9 +255,11 @@ def setting(recipe: Recipe, name: str, text: str) -> Any:
 
 def _plain_value(name: str, text: str) -> Any:
     """A number, a truth value or a list; 4e-5 is a number, which YAML denies."""
-    for kind in (int, float, yaml.safe_load):
+    for kind in (int, float, parse_yaml):
         try:
             return kind(text)
-        except (ValueError, yaml.YAMLError):
+        except ValueError:  # as a UserError is, too
             continue
-    raise UserError(f"`{name}` (={text!r}) must be a number, true, false or a list in brackets")
+    raise UserError(
+        f"`{name}` (={shown(text)}) must be a number, true, false or a list in brackets"
+    )

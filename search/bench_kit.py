@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from search.arguments import NETWORK, add_json, find_network, names, print_json
+from search.arguments import NETWORK, add_json, find_network, names, print_json, to_path
+from search_space.errors import UserError
 
 NETWORKS = (
     "condensenet-86",
@@ -26,7 +27,7 @@ RUNTIMES = ("onnxruntime", "ncnn")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``search latency bench-kit``."""
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--out", type=to_path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument(
         "--runtime",
         choices=(*RUNTIMES, "both"),
@@ -45,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def bench_kit(args: argparse.Namespace) -> int:
     """Writes networks and a script, to be timed on one's own board."""
     chosen = {_absolute(n): find_network(n) for n in names(args.networks or NETWORKS)}
+    if not chosen:
+        raise UserError("--networks '' must name one network at least")
     runtimes = RUNTIMES if args.runtime == "both" else (args.runtime,)
     from results.bench_kit import write_kit
 

@@ -10,7 +10,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from search import (
@@ -61,6 +60,12 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
     latency.add_device(parser)
 
 
+def _port(text: str) -> int:
+    if not (text.isdecimal() and len(text) < 6 and 0 < int(text) < 65_536):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 to 65535")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="search",
@@ -108,19 +113,23 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--retrain-recipe", metavar="NAME", help="how (default: the space's paper; quick on digits)"
     )
-    p.add_argument("--out", type=Path, help="folder of the run (default runs/NAME)")
+    p.add_argument("--out", type=arguments.to_path, help="folder of the run (default runs/NAME)")
     p.add_argument("--storage", help="Optuna storage URL (default a SQLite file in the folder)")
     add_json(p)
 
     p = command("resume", running.resume)
-    p.add_argument("run", type=Path, metavar="RUN", help="folder that `search run` wrote")
+    p.add_argument(
+        "run", type=arguments.to_path, metavar="RUN", help="folder that `search run` wrote"
+    )
     p.add_argument("--trials", type=int, help="networks to score in all")
     p.add_argument("--timeout", help="begin no training after this: 90s, 5m, 2h")
     p.set_defaults(retrain=None)
     add_json(p)
 
     p = command("status", status.status)
-    p.add_argument("run", type=Path, metavar="RUN", help="folder that `search run` wrote")
+    p.add_argument(
+        "run", type=arguments.to_path, metavar="RUN", help="folder that `search run` wrote"
+    )
     add_json(p)
 
     training.add_train(command("train", training.train))
@@ -143,14 +152,16 @@ def _parser() -> argparse.ArgumentParser:
 
     p = command("export", exporting.export)
     p.add_argument("network", metavar="NET", help=NETWORK)
-    p.add_argument("--weights", type=Path, metavar="FILE", help=_WEIGHTS.format("untrained"))
+    p.add_argument(
+        "--weights", type=arguments.to_path, metavar="FILE", help=_WEIGHTS.format("untrained")
+    )
     p.add_argument(
         "--format",
         action="append",
         required=True,
         help=f"{', '.join(exporting.EXPORT_FORMATS)}; several with commas",
     )
-    p.add_argument("--out", type=Path, required=True, help="folder to make")
+    p.add_argument("--out", type=arguments.to_path, required=True, help="folder to make")
     p.add_argument(
         "--exporter", choices=exporting.EXPORTERS, default="dynamo", help=_EXPORTER.format("")
     )
@@ -169,7 +180,9 @@ def _parser() -> argparse.ArgumentParser:
     p = command("verify", exporting.verify)
     p.add_argument("network", metavar="NET", nargs="?", help="as for export")
     p.add_argument("--all", action="store_true", help="every network of the zoo")
-    p.add_argument("--weights", type=Path, metavar="FILE", help=_WEIGHTS.format("random"))
+    p.add_argument(
+        "--weights", type=arguments.to_path, metavar="FILE", help=_WEIGHTS.format("random")
+    )
     p.add_argument(
         "--forms",
         action="append",
@@ -184,7 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--arm",
-        type=Path,
+        type=arguments.to_path,
         metavar="DIR",
         help="run the ONNX file there too; scripts/setup_arm makes one"
         f" (default ${exporting.ARM_VARIABLE})",
@@ -215,8 +228,10 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_arguments(command("import", importing.import_network))
 
     p = command("dashboard", commands.dashboard)
-    p.add_argument("run", type=Path, metavar="RUN", help="folder that `search run` wrote")
-    p.add_argument("--port", type=int, default=8080, help="default %(default)s")
+    p.add_argument(
+        "run", type=arguments.to_path, metavar="RUN", help="folder that `search run` wrote"
+    )
+    p.add_argument("--port", type=_port, default=8080, help="default %(default)s")
     return parser
 
 
@@ -238,4 +253,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read the output has seen enough; the interpreter must not flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # Names too long, disks that are full: the file system's rules are not ours to foresee.
+        print(f"search: {error.filename!r} cannot be used: {error.strerror}", file=sys.stderr)
+        return UserError.exit_code
     return code

@@ -101,6 +101,8 @@ def profile(args: argparse.Namespace) -> int:
 
     if args.samples < 1:
         raise UserError(f"--samples {args.samples} must be at least 1")
+    if args.seed < 0:
+        raise UserError(f"--seed {args.seed} must be at least 0")
     chosen, limits = arguments.space(args), arguments.limits(args)
     found = measure(
         chosen,

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.arguments import NETWORK, add_json, find_network, print_json
+from search.arguments import NETWORK, add_json, find_network, print_json, to_path
 from search_space.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("network", metavar="NET", help=NETWORK)
     parser.add_argument(
-        "--arm", type=Path, required=True, metavar="DIR", help="as scripts/setup_arm makes it"
+        "--arm", type=to_path, required=True, metavar="DIR", help="as scripts/setup_arm makes it"
     )
     add_device(parser)
     add_json(parser)

@@ -45,7 +45,11 @@ from trainers.machine import machine
 from trainers.order import in_order
 from trainers.parts import Part
 from trainers.recipe import Recipe
+from trainers.recipes import recipe as read_recipe
 from trainers.training import Training, TrainingFailed, training_spec
+
+MOST_SEED = 2**63 - 1
+"""What torch's generators take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +101,8 @@ class FullTraining:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UserError(f"`{name}` (={value}) must be at least {least}")
+        if self.seed > MOST_SEED:
+            raise UserError(f"`seed` (={self.seed}) must be at most {MOST_SEED:,}")
         self.spec_for(self.spec.classes)
 
     @property
@@ -229,7 +235,7 @@ def _complete(config: FullTraining, out: Path, resume: bool) -> Result | None:
 
 def _must_be_the_same(config: FullTraining, done: Result, out: Path) -> None:
     """Raises UserError where a complete training was another one than is asked for."""
-    recipe = yaml.safe_load((out / RECIPE).read_text(encoding="utf-8"))
+    recipe = read_recipe(str(out / RECIPE)).to_dict()
     classes = NetworkSpec.load(out / ARCHITECTURE).classes
     then = {"network": done.id, "data": done.data, "validation": done.held_out, "seed": done.seed}
     now = {

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.arguments import ARCHITECTURE, WEIGHTS, add_json
+from search.arguments import ARCHITECTURE, WEIGHTS, add_json, to_path
 from search_space.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ OVERRIDES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument(
-        "file", type=Path, metavar="FILE", help="checkpoint: .pth, .pth.tar or .safetensors"
+        "file", type=to_path, metavar="FILE", help="checkpoint: .pth, .pth.tar or .safetensors"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="D", help="folder to write the network to"
+        "--out", type=to_path, required=True, metavar="D", help="folder to write the network to"
     )
     parser.add_argument("--entry", help="where in the file the tensors are (default: found out)")
     for name, meaning in OVERRIDES.items():

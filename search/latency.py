@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latency_models import DEFAULT_DEVICE
-from search.arguments import NETWORK, add_json, find_network, out, print_json
+from search.arguments import NETWORK, add_json, find_network, out, print_json, to_path
 from search.torchvision_models import DEFAULT_RESOLUTION, PREFIX, export_torchvision
 from search_space.errors import UserError
 
@@ -178,7 +178,7 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``search latency calibrate``."""
     parser.add_argument(
         "--measured",
-        type=Path,
+        type=to_path,
         required=True,
         metavar="FILE",
         help="times of a few networks, .csv: a column `network`, whatever names one to"
@@ -190,12 +190,12 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
         metavar=_DEVICE,
         help="the device most like the board (default %(default)s)",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .yaml file")
+    parser.add_argument("--out", type=to_path, required=True, metavar="FILE", help="a .yaml file")
     parser.add_argument(
         "--board", metavar="NAME", help="what it is called (default: the name of the file)"
     )
     parser.add_argument(
-        "--layers", type=Path, metavar="FILE", help="layers of networks in --measured, .csv"
+        "--layers", type=to_path, metavar="FILE", help="layers of networks in --measured, .csv"
     )
     parser.add_argument("--runtime", help="the rows to read, where there are several runtimes")
     parser.add_argument("--threads", type=int, help="the rows to read, where numbers differ")
@@ -265,11 +265,11 @@ def _write(path: Path, on: Device) -> None:
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``search latency evaluate``."""
     parser.add_argument(
-        "--layers", type=Path, required=True, metavar="FILE", help="layers of the networks, .csv"
+        "--layers", type=to_path, required=True, metavar="FILE", help="layers of the networks, .csv"
     )
     parser.add_argument(
         "--measured",
-        type=Path,
+        type=to_path,
         required=True,
         metavar="FILE",
         help="their times, .csv: a column `model` and one of milliseconds",

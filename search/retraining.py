@@ -34,12 +34,16 @@ EXPORTED = "torchscript"
 
 def add_retrain(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``search retrain``."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder that `search run` wrote")
+    parser.add_argument(
+        "run", type=arguments.to_path, metavar="RUN", help="folder that `search run` wrote"
+    )
     parser.add_argument(
         "--top", type=int, default=1, metavar="K", help="winners to train (default %(default)s)"
     )
     parser.add_argument(
-        "--out", type=Path, help=f"where a folder for each is made (default RUN/{RETRAINED})"
+        "--out",
+        type=arguments.to_path,
+        help=f"where a folder for each is made (default RUN/{RETRAINED})",
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on where winners were begun or are complete"

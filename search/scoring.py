@@ -34,7 +34,7 @@ def add_scores(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``search scores``."""
     parser.add_argument(
         "run",
-        type=Path,
+        type=arguments.to_path,
         metavar="RUN",
         help="folder that `search run` wrote; --searcher random makes one without preferences",
     )
@@ -45,7 +45,10 @@ def add_scores(parser: argparse.ArgumentParser) -> None:
         "--batch", type=int, default=DEFAULT_BATCH, help="images (default %(default)s)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help=f"CSV file to write or go on with (RUN/{SCORES})"
+        "--out",
+        type=arguments.to_path,
+        metavar="FILE",
+        help=f"CSV file to write or go on with (RUN/{SCORES})",
     )
     arguments.add_json(parser)
 
@@ -56,11 +59,14 @@ def scores(args: argparse.Namespace) -> int:
     from results.study import quiet_optuna
     from results.trial import contenders
     from results.zero_cost import LEAST_NETWORKS, ranked_scores, rows_to_go_on_from
+    from search.full_training import MOST_SEED
     from search.runner import RunConfig
     from trainers.data import load_data
 
     if args.seed < 0:
         raise UserError(f"--seed {args.seed} must be at least 0")
+    if args.seed > MOST_SEED:
+        raise UserError(f"--seed {args.seed} must be at most {MOST_SEED:,}")
     quiet_optuna()
     folder = RunFolder.open(args.run)
     study = folder.study()

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from search_space import NetworkSpec
     from trainers.recipe import Recipe
 
+MOST_SEEDS = 1_000
 Choice = tuple[str, str]
 """What is varied, and its value as text."""
 
@@ -75,7 +76,9 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="of each (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the first (default %(default)s)")
     parser.add_argument("--data", default="digits", help=f"{DATA} (default %(default)s)")
-    parser.add_argument("--out", type=Path, help="folder to fill or go on with (default runs/...)")
+    parser.add_argument(
+        "--out", type=arguments.to_path, help="folder to fill or go on with (default runs/...)"
+    )
     add_recipe(parser)
     add_machine(parser)
     parser.add_argument("--resume", action="store_true", help="need not be said: it always does")
@@ -88,6 +91,8 @@ def sweep(args: argparse.Namespace) -> int:
 
     if args.seeds < 1:
         raise UserError(f"--seeds {args.seeds} must be at least 1")
+    if args.seeds > MOST_SEEDS:
+        raise UserError(f"--seeds {args.seeds} must be at most {MOST_SEEDS:,}")
     out = args.out or folder_for_all(args, f"sweep-{label(args.networks[0])}")
     plans = planned(args, out)
     _check_untaken(out)

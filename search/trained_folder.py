@@ -18,7 +18,6 @@ A folder with ``result.json`` is complete; one with ``checkpoint.pt`` can be tak
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from results.trial import Measured
 from search_space.errors import UserError
+from search_space.reading import parse_json
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -98,7 +98,12 @@ def read_result(out: Path) -> Result | None:
     path = out / RESULT
     if not path.is_file():
         return None
-    return Result.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return Result.from_dict(parse_json(path.read_text(encoding="utf-8")))
+    except (UserError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} holds no result of a training ({error!r:.80}); train anew with another --out"
+        ) from None
 
 
 def check_untaken(out: Path, *, resume: bool) -> None:

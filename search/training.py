@@ -21,6 +21,7 @@ from search.arguments import (
     names,
     new_folder,
     print_json,
+    to_path,
     weights_file,
 )
 from search_space.budget import counted
@@ -113,7 +114,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``search train``."""
     parser.add_argument("network", metavar="NET", help=NETWORK)
     parser.add_argument("--data", default="digits", help=f"{DATA} (default %(default)s)")
-    parser.add_argument("--out", type=Path, help="folder to fill (default runs/NET-DATA-N)")
+    parser.add_argument("--out", type=to_path, help="folder to fill (default runs/NET-DATA-N)")
     parser.add_argument(
         "--resume", action="store_true", help="go on with what --out holds, if it holds anything"
     )
@@ -212,7 +213,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("network", metavar="NET", help=NETWORK)
     parser.add_argument(
         "--weights",
-        type=Path,
+        type=to_path,
         metavar="FILE",
         help=".safetensors, masked or condensed, or .onnx (default: the ones in the folder NET)",
     )
@@ -248,10 +249,12 @@ def evaluate(args: argparse.Namespace) -> int:
     file = weights_file(args.network, args.weights)
     if file is None:
         raise UserError(f"{args.network} has no weights of its own; name them with --weights FILE")
-    for option in ("batch_size", "resolution"):
+    for option, least in (("batch_size", 1), ("resolution", 1), ("workers", 0)):
         value = getattr(args, option)
-        if value is not None and value < 1:
-            raise UserError(f"--{option.replace('_', '-')} {value} must be at least 1")
+        if value is not None and value < least:
+            raise UserError(f"--{option.replace('_', '-')} {value} must be at least {least}")
+    if args.resolution is not None:
+        spec.replace(image_size=args.resolution)  # is refused where a map would have no pixel
     if ":" in args.devices:
         raise UserError(f"--devices {args.devices!r} must be auto, cpu or cuda: one evaluates")
     data = load_data(

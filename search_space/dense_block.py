@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple
 
-from search_space.errors import SpecError
+from search_space.errors import SpecError, shown
 from search_space.fetch import FETCH_RULES, fetched, plainest_fetch, updates_read
 from search_space.plan import Learned, Pen, Planner, Reactivation
 from search_space.rules import (
     ACTIVATIONS,
+    MOST_LAYERS,
     check_divides,
     check_hidden,
     check_odd,
@@ -40,8 +41,8 @@ def sfr_layers(placement: str, depth: int) -> frozenset[int]:
     layers = _sfr_layers(placement, depth) if isinstance(placement, str) else None
     if layers is None:
         raise SpecError(
-            f"`sfr` (={placement!r}) must be none, all, last-N (the last N layers of the stage)"
-            " or every-N (each Nth layer), with N at least 1"
+            f"`sfr` (={shown(placement)}) must be none, all, last-N (the last N layers of the"
+            " stage) or every-N (each Nth layer), with N at least 1"
         )
     return layers
 
@@ -159,6 +160,7 @@ class DenseStage:
 
     def __post_init__(self) -> None:
         check_whole(self, *_WHOLE)
+        check_whole(self, "depth", most=MOST_LAYERS)
         check_whole(self, "bottleneck", "se_reduction", least=0)
         check_whole(self, "fetch_base", least=2)
         check_odd(self, "sfr_kernel")

@@ -14,6 +14,7 @@ of ours and keeps its traceback.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
@@ -71,3 +72,22 @@ class Mismatch(UserError):
     """Two forms of one network compute different outputs; the message names them."""
 
     exit_code: ClassVar[int] = 5
+
+
+class _Short(reprlib.Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        # Python writes no number of more than some thousand digits.
+        return f"a number of {x.bit_length()} bits" if x.bit_length() > 256 else repr(x)
+
+
+_SHORT = _Short()
+_SHORT.maxlevel = 3
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: one line, and short however much it holds.
+
+    A few lines of YAML can describe lists of lists whose whole text would fill the memory.
+    """
+    return _SHORT.repr(value)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search_space.errors import SpecError
+from search_space.errors import SpecError, shown
 from search_space.plan import Learned, Pen
 from search_space.rules import (
     ACTIVATIONS,
@@ -71,7 +71,7 @@ class TransitionSpec:
         check_whole(self, "groups_1x1", "condense_factor")
         number = isinstance(self.compression, int | float)
         if not number or isinstance(self.compression, bool) or not 0 < self.compression <= 1:
-            raise SpecError(f"`compression` (={self.compression!r}) must be in (0, 1]")
+            raise SpecError(f"`compression` (={shown(self.compression)}) must be in (0, 1]")
         if self.kind == "pool" and self.compression != 1:
             raise SpecError(
                 f"`compression` (={self.compression}) must be 1 where `kind` is pool; use conv"

@@ -12,6 +12,7 @@ from search_space.fetch import FETCH_RULES, fetched, plainest_fetch
 from search_space.plan import Learned, Pen, Planner
 from search_space.rules import (
     ACTIVATIONS,
+    MOST_LAYERS,
     check_divides,
     check_hidden,
     check_one_of,
@@ -112,7 +113,8 @@ class ResidualStage:
     activation: str = "relu"
 
     def __post_init__(self) -> None:
-        check_whole(self, "depth", "channels", "bottleneck", "stride", "groups_1x1")
+        check_whole(self, "depth", most=MOST_LAYERS)
+        check_whole(self, "channels", "bottleneck", "stride", "groups_1x1")
         check_whole(self, "condense_factor", "groups_3x3", "condense_block")
         check_whole(self, "se_reduction", least=0)
         check_whole(self, "fetch_base", least=2)

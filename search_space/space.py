@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from search_space.dense_block import DenseStage, reactivating, sfr_layers
-from search_space.errors import SpecError, UnknownName
+from search_space.errors import SpecError, UnknownName, shown
 from search_space.parts import HeadSpec, StemSpec, TransitionSpec
-from search_space.rules import check_odd, check_whole
+from search_space.reading import read_yaml
+from search_space.rules import MOST, MOST_LAYERS, check_odd, check_whole
 from search_space.spec import NetworkSpec
 
 Choice = int | str
@@ -32,6 +32,8 @@ Choices = dict[str, Choice]
 
 DENSE = "dense"
 POOL = "pool"
+MOST_CHOICES = 256
+"""Of a dimension: admission tries them one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +89,13 @@ class SearchSpace:
         check_whole(self, "image_size", "classes", "stem_stride")
         check_odd(self, "stem_kernel")
         if not isinstance(self.name, str) or not self.name:
-            raise SpecError(f"`name` (={self.name!r}) must be a text")
+            raise SpecError(f"`name` (={shown(self.name)}) must be a text")
         for field in ("depths", "growth_rates"):
             stages = getattr(self, field)
             if not isinstance(stages, list | tuple) or not stages:
-                raise SpecError(f"`{field}` (={stages!r}) must be a list of choices per stage")
-            checked = (_choices(f"{field}[{i}]", c, _WHOLE) for i, c in enumerate(stages))
+                raise SpecError(f"`{field}` (={shown(stages)}) must be a list of choices per stage")
+            rule = _at_least(1, MOST_LAYERS) if field == "depths" else _WHOLE
+            checked = (_choices(f"{field}[{i}]", c, rule) for i, c in enumerate(stages))
             object.__setattr__(self, field, tuple(checked))
         for field, rule in _RULES.items():
             object.__setattr__(self, field, _choices(field, getattr(self, field), rule))
@@ -317,13 +320,11 @@ class SearchSpace:
     @classmethod
     def load(cls, path: Path) -> SearchSpace:
         """Reads a YAML file; raises SpecError naming the file."""
+        data = read_yaml(path, SpecError)
         try:
-            return cls.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+            return cls.from_dict(data)
         except SpecError as error:
             raise SpecError(f"{path}: {error}") from None
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise SpecError(f"{path}: cannot be read as a search space: {reason}") from None
 
 
 @lru_cache(maxsize=100_000)
@@ -363,8 +364,9 @@ Rule = tuple[str, Callable[[Any], bool]]
 """In words and as a test."""
 
 
-def _at_least(least: int) -> Rule:
-    return f"whole numbers of at least {least}", lambda c: type(c) is int and c >= least
+def _at_least(least: int, most: int = MOST) -> Rule:
+    words = f"whole numbers of at least {least}, at most {most:,}"
+    return words, lambda c: type(c) is int and least <= c <= most
 
 
 def _is_placement(choice: Any) -> bool:
@@ -411,12 +413,14 @@ def _choices(field: str, value: Any, rule: Rule) -> tuple[Choice, ...]:
     """``value`` as a tuple of different choices that keep a rule; raises SpecError."""
     words, keeps = rule
     if not isinstance(value, list | tuple) or not value:
-        raise SpecError(f"`{field}` (={value!r}) must be a list of at least one choice")
+        raise SpecError(f"`{field}` (={shown(value)}) must be a list of at least one choice")
+    if len(value) > MOST_CHOICES:
+        raise SpecError(f"`{field}` (of {len(value)} choices) must hold at most {MOST_CHOICES}")
     for choice in value:
         if not keeps(choice):
-            raise SpecError(f"`{field}` (={value!r}) must hold {words}, not {choice!r}")
+            raise SpecError(f"`{field}` (={shown(value)}) must hold {words}, not {shown(choice)}")
     if len(set(value)) < len(value):
-        raise SpecError(f"`{field}` (={value!r}) must not hold a choice twice")
+        raise SpecError(f"`{field}` (={shown(value)}) must not hold a choice twice")
     # Numbers in their order: neighbours are alike, and the lowest is the cheapest as a rule.
     return tuple(sorted(value) if all(type(c) is int for c in value) else value)
 

@@ -18,11 +18,12 @@ import yaml
 
 from search_space.blocks import BLOCKS, Stage
 from search_space.dense_block import DenseStage
-from search_space.errors import SpecError
+from search_space.errors import SpecError, shown
 from search_space.meter import Counts, count
 from search_space.parts import HeadSpec, StemSpec, TransitionSpec, head, stem, transition
 from search_space.plan import Form, Plan, Planner, expand
-from search_space.rules import check_whole
+from search_space.reading import parse_json, parse_yaml
+from search_space.rules import MOST_LAYERS, check_whole
 
 FORMAT = 1
 """Version of the JSON and YAML form."""
@@ -65,11 +66,16 @@ class NetworkSpec:
         for i, stage in enumerate(self.stages, start=1):
             if not isinstance(stage, kinds):
                 names = ", ".join(kind.__name__ for kind in kinds)
-                raise SpecError(f"stage {i} (={stage!r:.60}) must be one of {names}")
+                raise SpecError(f"stage {i} (={shown(stage)}) must be one of {names}")
+        layers = sum(stage.depth for stage in self.stages)
+        if layers > MOST_LAYERS:
+            raise SpecError(
+                f"the depths of all stages (={layers}) must come to at most {MOST_LAYERS:,} layers"
+            )
         for name, kind in PARTS.items():
             part = getattr(self, name)
             if not isinstance(part, kind):
-                raise SpecError(f"`{name}` (={part!r:.60}) must be a {kind.__name__}")
+                raise SpecError(f"`{name}` (={shown(part)}) must be a {kind.__name__}")
         # Counting visits every layer, so that what cannot exist is found here.
         _ = self.counts
 
@@ -165,10 +171,10 @@ class NetworkSpec:
         fields = dict(_mapping(data, "a network"))
         version = fields.pop("format", FORMAT)
         if type(version) is not int or version != FORMAT:
-            raise SpecError(f"`format` (={version!r}) must be {FORMAT}, the version read here")
+            raise SpecError(f"`format` (={shown(version)}) must be {FORMAT}, the version read here")
         stages = fields.get("stages")
         if not isinstance(stages, list | tuple):
-            raise SpecError(f"`stages` (={stages!r}) must be a list of stages")
+            raise SpecError(f"`stages` (={shown(stages)}) must be a list of stages")
         fields["stages"] = tuple(
             _parse_stage(stage, f"stage {i}") for i, stage in enumerate(stages, start=1)
         )
@@ -184,11 +190,7 @@ class NetworkSpec:
     @classmethod
     def from_json(cls, text: str) -> NetworkSpec:
         """The inverse of :meth:`to_json`; raises SpecError."""
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise SpecError(f"not JSON: {error}") from None
-        return cls.from_dict(data)
+        return cls.from_dict(parse_json(text, SpecError))
 
     def to_yaml(self) -> str:
         """The form that people read and edit."""
@@ -197,11 +199,7 @@ class NetworkSpec:
     @classmethod
     def from_yaml(cls, text: str) -> NetworkSpec:
         """The inverse of :meth:`to_yaml`; raises SpecError."""
-        try:
-            data = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise SpecError(f"not YAML: {' '.join(str(error).split())}") from None
-        return cls.from_dict(data)
+        return cls.from_dict(parse_yaml(text, SpecError))
 
     @classmethod
     def load(cls, path: Path) -> NetworkSpec:
@@ -245,13 +243,13 @@ def _parse_stage(data: object, what: str) -> Stage:
     fields = dict(_mapping(data, what))
     kind = fields.pop("block", DenseStage.kind)
     if not isinstance(kind, str) or kind not in BLOCKS:
-        raise SpecError(f"{what}: `block` (={kind!r}) must be one of {', '.join(BLOCKS)}")
+        raise SpecError(f"{what}: `block` (={shown(kind)}) must be one of {', '.join(BLOCKS)}")
     return _parse(BLOCKS[kind], fields, what)
 
 
 def _mapping(data: object, what: str) -> Mapping[str, Any]:
     if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
-        raise SpecError(f"{what} must be a mapping of field names to values, not {data!r:.60}")
+        raise SpecError(f"{what} must be a mapping of field names to values, not {shown(data)}")
     return data
 
 

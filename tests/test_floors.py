@@ -28,7 +28,7 @@ WITHOUT_TORCH = (
     *("__init__", "errors", "rules", "fetch", "ops", "plan", "parts"),
     *("dense_block", "residual_block", "shuffle_block", "blocks", "spec", "meter", "cost"),
     *("space", "searchable", "admission", "budget", "zoo", "build", "models", "variations"),
-    *("graph", "folding", "layout", "padding", "lowering", "gathering", "optional"),
+    *("graph", "folding", "layout", "padding", "lowering", "gathering", "optional", "reading"),
 )
 """Modules of search_space that price a million networks without torch."""
 

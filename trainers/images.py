@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -92,6 +93,16 @@ def shortened(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
+def check_memory(n: int, size: int) -> None:
+    """Raises UserError where ``n`` images of ``size`` x ``size`` bytes fill this machine."""
+    needed, there = 3 * n * size**2, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise UserError(
+            f"`resolution` (={size}) makes {n:,} images of {needed / 1e9:,.0f} GB, more than the"
+            f" {there / 1e9:,.0f} GB of this machine's memory; lower it"
+        )
+
+
 def decode(
     paths: Sequence[Path], transform: Callable[[Any], Tensor], size: int
 ) -> tuple[Tensor, list[int], dict[str, str]]:
@@ -102,8 +113,9 @@ def decode(
         by file why it cannot be read.
 
     Raises:
-        UserError: too many cannot be read.
+        UserError: too many cannot be read, or all do not fit into memory.
     """
+    check_memory(len(paths), size)
     images = torch.empty((len(paths), 3, size, size), dtype=torch.uint8)
 
     def read(i: int) -> str | None:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainers.augment import centre
-from trainers.images import read_rgb
+from trainers.images import check_memory, read_rgb
 
 Labels = NDArray[np.int64]
 Indices = NDArray[np.int64]
@@ -44,6 +44,7 @@ class Pixels:
         """The shorter side resized to ``size``, the longer cropped around the centre."""
         if self.images.shape[2:] == (size, size):
             return self
+        check_memory(len(self.labels), size)
         fit = centre(size, share=1)
         images = torch.cat([fit(chunk) for chunk in torch.split(self.images, _CHUNK)])
         return Pixels(images=images, labels=self.labels, unreadable=self.unreadable)

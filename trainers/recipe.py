@@ -6,13 +6,14 @@ Nothing here imports torch.
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
-from search_space.errors import UserError
+from search_space.errors import UserError, shown
+from search_space.rules import MOST
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 """What ``precision`` may be, and the name that Lightning Fabric has for it."""
@@ -83,7 +84,7 @@ class Recipe:
         for name, accepts, rule in _RULES:
             value = getattr(self, name)
             if not accepts(value):
-                raise UserError(f"`{name}` (={value!r}) must be {rule}")
+                raise UserError(f"`{name}` (={shown(value)}) must be {rule}")
         if self.warmup_epochs >= self.epochs:
             raise UserError(
                 f"`warmup_epochs` (={self.warmup_epochs}) must be less than `epochs`"
@@ -134,7 +135,11 @@ def _read(kind: object, value: Any) -> Any:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max
+    )
 
 
 def _whole(value: object) -> bool:
@@ -143,11 +148,15 @@ def _whole(value: object) -> bool:
 
 _RULES: tuple[tuple[str, Any, str], ...] = (
     ("name", lambda v: isinstance(v, str) and v != "", "a word"),
-    ("epochs", lambda v: _whole(v) and v >= 1, "a whole number of at least 1"),
+    (
+        "epochs",
+        lambda v: _whole(v) and 1 <= v <= MOST,
+        f"a whole number of at least 1, at most {MOST:,}",
+    ),
     (
         "batch_size",
-        lambda v: _whole(v) and v >= 2,
-        "a whole number of at least 2: batch norm needs a batch",
+        lambda v: _whole(v) and 2 <= v <= MOST,
+        f"a whole number of at least 2: batch norm needs a batch; at most {MOST:,}",
     ),
     ("learning_rate", lambda v: _number(v) and v > 0, "positive and finite"),
     ("schedule", lambda v: v in ("cosine", "linear", "steps"), "one of cosine, linear, steps"),
@@ -169,7 +178,11 @@ _RULES: tuple[tuple[str, Any, str], ...] = (
     ("ema_decay", lambda v: _number(v) and 0 <= v < 1, "in [0, 1)"),
     ("pruning", lambda v: v in PRUNING, f"one of {', '.join(PRUNING)}"),
     ("condense_classifier", lambda v: v in CLASSIFIER, f"one of {', '.join(CLASSIFIER)}"),
-    ("recalibration_batches", lambda v: _whole(v) and v >= 0, "a whole number of at least 0"),
+    (
+        "recalibration_batches",
+        lambda v: _whole(v) and 0 <= v <= MOST,
+        "a whole number of at least 0",
+    ),
     ("precision", lambda v: v in tuple(PRECISIONS), f"one of {', '.join(PRECISIONS)}"),
 )
 """Setting, what it accepts, and the rule in words."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from search_space.blocks import DenseStage, ShuffleStage
 from search_space.cost import cost
 from search_space.errors import UnknownName, UserError
+from search_space.reading import read_yaml
 from search_space.spec import NetworkSpec
 from trainers.recipe import Recipe
 
@@ -126,7 +125,7 @@ def recipe(name: str) -> Recipe:
     if path.suffix not in (".yaml", ".yml"):
         raise UnknownName("recipe (or path of a .yaml file)", name, RECIPES)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"the recipe {path} cannot be read: {error}") from None
+        data = read_yaml(path)
+    except UserError as error:
+        raise UserError(f"the recipe {error}") from None
     return Recipe.from_dict(data, str(path))

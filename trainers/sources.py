@@ -26,6 +26,10 @@ def digits(request: DataRequest) -> Source:
     """Scikit-learn's handwritten digits, of which a fixed fifth is for testing."""
     from sklearn.datasets import load_digits
 
+    if request.path:
+        raise UserError(
+            f"--data digits:{request.path}: the digits come without a path; leave it out"
+        )
     bunch = load_digits()
     grey = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8)
     pixels = Pixels(
@@ -125,7 +129,7 @@ def _read_arrays(path: Path) -> Arrays:
             if not isinstance(array, np.ndarray):
                 raise ValueError(f"{name} is none")
         return arrays
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, ValueError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
             f"{path} cannot be read as arrays: {error}; write it with numpy.savez, without objects"
         ) from None
@@ -144,6 +148,8 @@ def _pixels(arrays: Arrays, part: str, path: Path) -> Pixels:
     images, labels = arrays[x], arrays[y]
     if images.dtype != np.uint8:
         raise UserError(f"{path}: {x} must be of uint8, from 0 to 255, and is of {images.dtype}")
+    if not images.size and len(images):
+        raise UserError(f"{path}: {x} must have pixels, and is of {images.shape}")
     if labels.dtype.kind not in "iu":
         raise UserError(f"{path}: {y} must be of integers and is of {labels.dtype}")
     if labels.shape != images.shape[:1] or not len(labels):

@@ -362,8 +362,8 @@ def test_a_bad_space_is_named_by_field_and_rule(data: object, message: str) -> N
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"a: [1", "cannot be read as a search space: while parsing"),
-        (b"\xff\xfe\x00", "cannot be read as a search space"),
+        (b"a: [1", "cannot be read: not YAML: while parsing"),
+        (b"\xff\xfe\x00", "cannot be read"),
         (b"", "a search space must be a mapping"),
         (b"name: x", "a search space must be complete"),
         (b"nam: x", "a search space has no field `nam`"),
@@ -388,8 +388,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     ("field", "value", "message"),
     [
         ("groups", 4, "`groups` (=4) must be a list"),
-        ("groups", ["a"], "must hold whole numbers of at least 1, not 'a'"),
-        ("groups", [0], "must hold whole numbers of at least 1, not 0"),
+        ("groups", ["a"], "must hold whole numbers of at least 1, at most 1,000,000, not 'a'"),
+        ("groups", [0], "must hold whole numbers of at least 1, at most 1,000,000, not 0"),
         ("sfr", "all", "`sfr` (='all') must be a list"),
         ("sfr", ["some"], "must hold none, all, last-N or every-N, not 'some'"),
         ("fetches", ["exponential-1"], "must hold dense or exponential-C with C at least 2"),
@@ -398,7 +398,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("transitions", [1], "must hold pool or conv-X with X in (0, 1]"),
         ("depths", 3, "`depths` (=3) must be a list of choices per stage"),
         ("depths", [[1, 1]], "must not hold a choice twice"),
-        ("growth_rates", [["a"]], "must hold whole numbers of at least 1, not 'a'"),
+        (
+            "growth_rates",
+            [["a"]],
+            "must hold whole numbers of at least 1, at most 1,000,000, not 'a'",
+        ),
         ("name", 3, "`name` (=3) must be a text"),
     ],
 )
@@ -413,7 +417,7 @@ def test_every_choice_is_checked_when_the_space_is_made(
 def test_a_file_with_an_impossible_date_is_named(tmp_path: Path) -> None:
     path = tmp_path / "odd.yaml"
     path.write_text("d: 2020-13-45", encoding="utf-8")
-    with pytest.raises(SpecError, match=r"odd\.yaml: cannot be read as a search space"):
+    with pytest.raises(SpecError, match=r"odd\.yaml: cannot be read"):
         SearchSpace.load(path)
 
 

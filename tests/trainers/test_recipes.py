@@ -198,5 +198,7 @@ def test_a_file_without_a_recipe_is_named(tmp_path: Path, content: bytes | None)
     path = tmp_path / "recipe.yaml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"recipe\.yaml (cannot be read: |must be |lacks `epochs`)"):
+    with pytest.raises(
+        UserError, match=r"recipe\.yaml:? (cannot be read: |must be |lacks `epochs`)"
+    ):
         recipe(str(path))
