@@ -58,3 +58,23 @@ def test_a_pending_network_sends_the_next_elsewhere(
     for number, proposal in enumerate(batch, start=START):
         searcher.tell(complete(number, proposal))
     assert searcher.ask(START + 3).spec.id not in {p.spec.id for p in batch}
+
+
+def test_scores_of_a_lower_rung_are_not_taken_for_those_of_the_last(
+    make: Make, small: SearchSpace, complete: End
+) -> None:
+    # A short training of all shows nothing, and more than the longer one of every other.
+    searcher = make("condense", small, limit=NO_LIMIT)
+    found = []
+    for number in range(START + 16):
+        proposal = searcher.ask(number)
+        first, second = (stage.depth for stage in proposal.spec.stages)
+        found.append(0.5 + 0.1 * (first - second))
+        short, long = (scored(complete(number, proposal), a) for a in (0.9, found[-1]))
+        assert short.score is not None
+        assert long.score is not None
+        if number % 2:
+            searcher.tell(dataclasses.replace(short, rungs=(short.score,)))
+        else:
+            searcher.tell(dataclasses.replace(long, rungs=(short.score, long.score)))
+    assert np.mean(found[START:]) > np.mean(found[:START]) + 0.04
