@@ -80,7 +80,14 @@ class Task:
                 inputs={name: float(values[row.index]) for name, values in self.inputs.items()},
             )
 
-        return Admission(ratios, self.space.encode(cheapest), known)
+        least, most = self.reference
+        return Admission(
+            ratios,
+            self.space.encode(cheapest),
+            known,
+            least_accuracy=least / 100,
+            most_cost=most,
+        )
 
     def trained(self, number: int, proposal: Proposal, row: Row) -> Trial:
         """The trial that the table tells of."""

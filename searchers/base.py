@@ -66,15 +66,27 @@ class Admission:
         ratios: Cost over limit for each limit; a network is inside where all are at most 1.
         inside: Choices of a network that is (the cheapest one, say).
         known: What is known of a network before it is trained.
+        least_accuracy: The fraction from which on an accuracy is of use; None where nobody says.
+        most_cost: The cost up to which a network is of use, likewise.
 
     ``rejected`` counts by reason what was turned away: a limit's name, ``duplicate``, or
     ``not a network``.
     """
 
-    def __init__(self, ratios: Ratios, inside: Choices, known: Knowledge = counts) -> None:
+    def __init__(
+        self,
+        ratios: Ratios,
+        inside: Choices,
+        known: Knowledge = counts,
+        *,
+        least_accuracy: float | None = None,
+        most_cost: float | None = None,
+    ) -> None:
         self.ratios = ratios
         self.inside = inside
         self.known = known
+        self.least_accuracy = least_accuracy
+        self.most_cost = most_cost
         self.rejected: Counter[str] = Counter()
         self._trained: set[str] = set()
 

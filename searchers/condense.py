@@ -152,15 +152,23 @@ class CondenseSearcher(Searcher):
             accuracy = np.append(accuracy, model.to_accuracy(model.predict(rows)[0]))
             model = model.believing(rows)
         typical = model.predict(base.rows)
-        least = model.to_accuracy(np.quantile(typical[0], [TYPICAL_LEAST]))
-        most = np.quantile(_costs(base.members), TYPICAL_MOST)
         costs = _costs(members)
         return _Judge(
             model=model,
             typical=typical,
-            steps=Steps.of(accuracy, costs, (float(least[0]), float(most))),
+            steps=Steps.of(accuracy, costs, self._reference(model, typical[0])),
             front=[members[i] for i in front(accuracy, costs)],
         )
+
+    def _reference(self, model: Fidelities, typical: Array) -> tuple[float, float]:
+        """Accuracy and cost from which hypervolumes are measured; where nobody says what is of
+        use, those of networks that are nothing special."""
+        least, most = self.admission.least_accuracy, self.admission.most_cost
+        if least is None:
+            least = float(model.to_accuracy(np.quantile(typical, [TYPICAL_LEAST]))[0])
+        if most is None:
+            most = float(np.quantile(_costs(self._base.members), TYPICAL_MOST))
+        return least, most
 
 
 @dataclass(frozen=True, kw_only=True)
