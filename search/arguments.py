@@ -55,6 +55,19 @@ OVERRIDES = {
 """Options of their own, and the settings of a recipe that they replace."""
 
 
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """The options of who trains."""
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that train, one network each (default: this one alone)",
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="T", help="of each worker (default 1), or of this process"
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
 
@@ -160,6 +173,18 @@ def new_folder(name: str) -> Path:
     """The first of ``runs/NAME-1``, ``runs/NAME-2``... that does not exist."""
     taken = (Path("runs") / f"{name}-{i}" for i in range(1, 10_000))
     return next(path for path in taken if not path.exists())
+
+
+def reserved(name: str) -> Path:
+    """As :func:`new_folder`, and made: of several processes each gets one of its own."""
+    while True:
+        path = new_folder(name)
+        path.parent.mkdir(exist_ok=True)
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
 
 
 def label(network: str) -> str:
