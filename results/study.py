@@ -376,10 +376,11 @@ def _no_sampler() -> optuna.samplers.BaseSampler:
 
 def _to_trial(frozen: FrozenTrial) -> Trial:
     attributes = frozen.user_attrs
-    state, failure = _STATES[frozen.state], attributes.get("failure")
-    if state == "failed" and WITHDRAWN in attributes:
-        state, failure = "withdrawn", attributes[WITHDRAWN]
-    score = None
+    state, failure, score = _STATES[frozen.state], None, None
+    if state == "failed":
+        failure = attributes.get("failure")
+        if WITHDRAWN in attributes:
+            state, failure = "withdrawn", attributes[WITHDRAWN]
     if state == "complete":
         # Of two processes that ended it the values are those of the first, attributes may not be.
         score = dataclasses.replace(_part(Score, attributes), accuracy=frozen.values[0])

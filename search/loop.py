@@ -57,6 +57,8 @@ class Loop:
         """Why no other network will be proposed; None while there may be some."""
         owner = owner or Owner.here()
         self._owner = str(owner)
+        self._apart = int(owner.token, 16)
+        """Processes that ask for the same number at the same moment draw other networks."""
         self._watch = Watch(owner)
         self._heart = Heart(study)
         self._mine: dict[int, Trial] = {}
@@ -231,7 +233,7 @@ class Loop:
             if self._keep(trial):
                 self._collisions = 0
                 return trial
-            # Processes that ask at the same moment would propose the same again and again.
+            # Processes that asked at the same moment are not to do so again.
             self._collisions += 1
             time.sleep(random.uniform(0, min(0.05 * self._collisions, LONGEST_BACK_OFF_S)))
             self._synchronise()
@@ -239,8 +241,11 @@ class Loop:
 
     def _proposed(self) -> Trial | None:
         self.searcher.expect(self._running())
+        number = self.study.next_number
+        if self.running_elsewhere or self._collisions:
+            number += self._apart
         try:
-            proposal = self.searcher.ask(self.study.next_number)
+            proposal = self.searcher.ask(number)
         except SpaceExhausted as exhausted:
             self.exhausted = str(exhausted)
             return None
@@ -271,7 +276,7 @@ class Loop:
             reason = f"{self.config.trials} others were begun before"
         else:
             return True
-        self._let_go(self.study.withdraw(trial, f"withdrawn: {reason}"))
+        self._let_go(self.study.withdraw(trial, reason))
         return False
 
     # --- What others do ---------------------------------------------------------------------------

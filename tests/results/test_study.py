@@ -417,23 +417,23 @@ def test_of_two_ends_at_the_same_moment_one_waits(
     score: ScoreOf,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A failure is to be written after the other end has read that the trial is running."""
+    """A score is to be written after the failure has read that the trial is running."""
     trial, other = study.start(space, proposal(), estimate, {}), Study.load(url, "run")
-    failing = threading.Thread(target=other.fail, args=(trial, "no luck"))
-    original = RDBStorage._set_trial_value_without_commit
+    scoring = threading.Thread(target=other.complete, args=(trial, score(0.5)))
+    original = RDBStorage.check_trial_is_updatable
 
-    def interrupted(*arguments: Any) -> None:
-        if failing.ident is None:
-            failing.start()
-            failing.join(0.5)  # time enough for a write that nothing keeps out
-        original(*arguments)
+    def interrupted(self: RDBStorage, trial_id: int, state: TrialState) -> None:
+        original(self, trial_id, state)
+        if scoring.ident is None:
+            scoring.start()
+            scoring.join(0.5)  # time enough for a write that nothing keeps out
 
-    monkeypatch.setattr(RDBStorage, "_set_trial_value_without_commit", interrupted)
-    done = study.complete(trial, score(0.5))
-    failing.join()
-    assert done.state == "complete"
-    assert theirs(url).trials[0].state == TrialState.COMPLETE
-    assert other.trial(0) == done
+    monkeypatch.setattr(study, "_annotate", lambda *_: None)
+    monkeypatch.setattr(RDBStorage, "check_trial_is_updatable", interrupted)
+    assert study.fail(trial, "no luck").state == "failed"
+    scoring.join()
+    (frozen,) = theirs(url).trials
+    assert (frozen.state, frozen.values) == (TrialState.FAIL, None), "no score was overwritten"
 
 
 def test_a_score_written_before_the_kill_is_written_over(
