@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -22,6 +23,8 @@ from search_space.errors import UserError
 JOURNAL = "journal:"
 SQLITE_WAITS_S = 60.0
 """For other processes that write; SQLAlchemy's 5 s are few where a disk is slow."""
+LONGEST_LINE = 1 << 20
+"""Bytes of a journal that are searched for the end of its last whole line."""
 TRIES = 5
 """Of several processes that make the tables of a new storage at once, all but one fail."""
 
@@ -87,7 +90,8 @@ def open_storage(storage: str) -> BaseStorage:
     """Optuna's storage behind a URL; raises UserError where it cannot be opened."""
     try:
         if storage.startswith(JOURNAL):
-            return JournalStorage(JournalFileBackend(str(_journal_path(storage))))
+            path = str(_journal_path(storage))
+            return JournalStorage(JournalFileBackend(path, _MendingLock(path)))
         return _database(storage)
     except UserError:
         raise
@@ -95,6 +99,22 @@ def open_storage(storage: str) -> BaseStorage:
         # A journal of another kind lacks what every line of ours has: KeyError, TypeError.
         reason = " ".join(str(error).split())[:200]
         raise _unopenable(shown_url(storage), reason) from None
+
+
+class _MendingLock(JournalFileSymlinkLock):
+    """Whoever may write next removes what a killed process, or a full disk, left of a line: what
+    is appended to it could not be read."""
+
+    def acquire(self) -> bool:
+        acquired = super().acquire()
+        with open(self._lock_target_file, "rb+") as file:
+            end = file.seek(0, os.SEEK_END)
+            start = max(0, end - LONGEST_LINE)
+            file.seek(start)
+            whole = start + file.read().rfind(b"\n") + 1
+            if start < whole < end or start == 0 < end != whole:
+                file.truncate(whole)
+        return acquired
 
 
 def _database(storage: str) -> BaseStorage:

@@ -1,12 +1,13 @@
 """A driver of a shared study whose trainings are pretended: it is run, and killed, by tests.
 
-    python shared_study.py FOLDER STORAGE TRIALS WORKERS
+python shared_study.py FOLDER STORAGE TRIALS WORKERS
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -52,6 +53,26 @@ def pretend(job: Job, data: Any, on_step: OnStep) -> Score:
         time.sleep(float(os.environ.get("STEP_S", "0.04")))
         on_step(step + 1, STEPS)
     return Score(accuracy=accuracy(job.trial), loss=1.0, epochs=1, wall_s=1.0)
+
+
+def faulty(job: Job, data: Any, on_step: OnStep) -> Score:
+    """A training in which much goes wrong, by the number of its trial."""
+    match job.trial.number:
+        case 1:
+            raise ValueError("image 17 has no pixels")
+        case 3:
+            raise MemoryError
+        case 5:
+            os.kill(os.getpid(), signal.SIGSEGV)
+    return pretend(job, data, on_step)
+
+
+def no_start(config: RunConfig) -> dict[int, Any]:
+    os._exit(7)
+
+
+def no_images(config: RunConfig) -> dict[int, Any]:
+    raise UserError("the images are gone")
 
 
 class Silent:

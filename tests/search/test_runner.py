@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -231,3 +232,39 @@ def test_without_rungs_trials_are_as_they_were(
     trials = go(config, ready, tmp_path / "run")
     assert [t.rungs for t in trials] == [()] * 3
     assert [c[1:3] for c in trainings.calls] == [(config.recipe.epochs, 16)] * 3
+
+
+def test_files_that_cannot_be_written_do_not_stop_the_search(
+    config: RunConfig,
+    ready: Ready,
+    trainings: Trainings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read_only(*_: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "trials.csv")
+
+    watch = Watch()
+    config = dataclasses.replace(config, trials=3, halving=None, resolution=16)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_results", read_only)
+        with pytest.raises(UserError, match=r"cannot be written: .*Read-only file system: 'trials"):
+            go(config, ready, tmp_path / "run", watch=watch)
+    assert len(watch.warnings) == 1
+    assert not (tmp_path / "run" / "trials.csv").exists()
+    assert [t.state for t in RunFolder.open(tmp_path / "run").study().trials()] == ["complete"] * 3
+    go(config, ready, tmp_path / "run")
+    assert len(trainings.calls) == 3
+    assert (tmp_path / "run" / "trials.csv").exists()
+
+
+def test_a_loss_that_is_not_finite_fails_its_trial_only(
+    config: RunConfig, ready: Ready, trainings: Trainings, tmp_path: Path
+) -> None:
+    trainings.failing = 1
+    with pytest.raises(UserError, match="the last 5 trainings failed, the last because no luck"):
+        go(config, ready, tmp_path / "run")
+    failed = RunFolder.open(tmp_path / "run").study().trials()
+    assert [t.failure for t in failed] == ["no luck"] * 5
+    trainings.failing = 0
+    assert sum(t.state == "complete" for t in go(config, ready, tmp_path / "run")) == 7
