@@ -85,12 +85,18 @@ def until_free(workers: Workers, count: int = 1) -> None:
         assert workers.wait(60) == []
 
 
-def next_event(workers: Workers) -> Any:
+def events(workers: Workers, count: int) -> list[Any]:
+    found: list[Any] = []
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        for event in workers.wait(60):
-            return event
-    raise AssertionError("nothing happened")
+    while len(found) < count:
+        assert time.monotonic() < deadline, "nothing happened"
+        found += workers.wait(60)
+    return found
+
+
+def next_event(workers: Workers) -> Any:
+    (event,) = events(workers, 1)
+    return event
 
 
 def alive(pid: int) -> bool:
@@ -116,9 +122,9 @@ def test_jobs_are_done_and_progress_is_told(
     for number in (0, 2):
         workers.give(job(number))
     assert (workers.free, workers.busy) == (0, 2)
-    events = [next_event(workers), next_event(workers)]
-    assert {event.job.trial.number for event in events} == {0, 2}
-    for event in events:
+    found = events(workers, 2)
+    assert {event.job.trial.number for event in found} == {0, 2}
+    for event in found:
         assert isinstance(event, Scored)
         assert event.score.accuracy == pretended.accuracy(event.job.trial)
     assert (workers.free, workers.busy) == (2, 0)
@@ -186,7 +192,7 @@ def test_a_crash_in_a_library_is_told_by_its_signal(
 def test_workers_that_cannot_begin_say_why(begin: Begin, pretended: ModuleType) -> None:
     with pytest.raises(UserError, match="the images are gone"):
         until_free(begin(loading=pretended.no_images))
-    with pytest.raises(UserError, match="3 workers in a row ended .* the last with exit code 7"):
+    with pytest.raises(UserError, match=r"3 workers in a row ended .* the last with exit code 7"):
         until_free(begin(loading=pretended.no_start))
 
 
