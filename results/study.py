@@ -10,36 +10,38 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from results.making import (
+    REJECTED,
+    SETTINGS,
+    await_settings,
+    check_objectives,
+    differences,
+    exists,
+    made,
+    no_sampler,
+)
 from results.storage import exclusively, open_storage, shown_url
 from results.trial import Estimate, Proposal, Retrained, Score, State, Trial, rung_values
 from search_space.errors import UserError
 from search_space.searchable import Searchable
 from search_space.spec import NetworkSpec
 
-DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")
-METRICS = ("accuracy", "latency_ms")
-SETTINGS = "settings"
-REJECTED = "rejected"
 RUNGS = "rungs"
 OWNER = "owner"
 HEARTBEAT = "heartbeat"
 WITHDRAWN = "withdrawn"
 RETRAINED = "retrained trial {}"
 """Optuna lets nobody write to a trial that is complete; what comes later is the study's."""
-MADE_WITHIN_S = 5.0
-"""After this whoever began to make a study is taken to have been killed."""
 
 T = TypeVar("T")
 _STATES: dict[TrialState, State] = {
@@ -72,15 +74,15 @@ class Study:
             UserError: the storage cannot be opened, or has a study of this name.
         """
         try:
-            return cls(_made(open_storage(storage), name, settings))
+            return cls(made(open_storage(storage), name, settings))
         except DuplicatedStudyError:
-            raise _exists(storage, name) from None
+            raise exists(storage, name) from None
 
     @staticmethod
     def must_be_new(storage: str, name: str) -> None:
         """Raises UserError where a storage cannot be opened or holds a study of this name."""
         if name in optuna.get_all_study_names(open_storage(storage)):
-            raise _exists(storage, name)
+            raise exists(storage, name)
 
     @classmethod
     def load(cls, storage: str, name: str) -> Study:
@@ -91,7 +93,7 @@ class Study:
         """
         opened = open_storage(storage)
         try:
-            study = optuna.load_study(storage=opened, study_name=name, sampler=_no_sampler())
+            study = optuna.load_study(storage=opened, study_name=name, sampler=no_sampler())
         except KeyError:
             known = ", ".join(repr(s) for s in optuna.get_all_study_names(opened)) or "none"
             raise UserError(
@@ -102,7 +104,7 @@ class Study:
                 f"the study {name!r} in {shown_url(storage)} lacks the attribute `{SETTINGS}`:"
                 " it was not made by `search run`"
             )
-        _check_objectives(study, storage)
+        check_objectives(study, storage)
         return cls(study)
 
     @classmethod
@@ -115,13 +117,13 @@ class Study:
         """
         opened = open_storage(storage)
         try:
-            return cls(_made(opened, name, settings))
+            return cls(made(opened, name, settings))
         except DuplicatedStudyError:
-            study = optuna.load_study(storage=opened, study_name=name, sampler=_no_sampler())
-        _check_objectives(study, storage)
-        _await_settings(study, settings)
+            study = optuna.load_study(storage=opened, study_name=name, sampler=no_sampler())
+        check_objectives(study, storage)
+        await_settings(study, settings)
         joined = cls.load(storage, name)
-        found = list(_differences(json.loads(json.dumps(settings)), joined.settings))
+        found = list(differences(json.loads(json.dumps(settings)), joined.settings))
         if found:
             raise UserError(
                 f"the study {name!r} in {shown_url(storage)} has other settings: "
@@ -296,82 +298,6 @@ class Study:
                 self._ended[trial.number] = trial
         later = of_study.get(RETRAINED.format(trial.number))
         return dataclasses.replace(trial, retrained=Retrained(**later)) if later else trial
-
-
-# --- Making and checking --------------------------------------------------------------------------
-
-
-def _exists(storage: str, name: str) -> UserError:
-    return UserError(
-        f"the storage {shown_url(storage)} already holds a study named {name!r};"
-        " continue it with `search resume`, share it with --study, or choose another --out"
-    )
-
-
-def _made(
-    opened: optuna.storages.BaseStorage, name: str, settings: Mapping[str, Any]
-) -> optuna.Study:
-    """A new study; raises DuplicatedStudyError."""
-    study = optuna.create_study(
-        storage=opened, study_name=name, directions=DIRECTIONS, sampler=_no_sampler()
-    )
-    _equip(study, settings)
-    return study
-
-
-def _equip(study: optuna.Study, settings: Mapping[str, Any]) -> None:
-    """Writes what makes a study ours; the settings come last, and tell that nothing is missing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names(list(METRICS))
-    study.set_user_attr(REJECTED, {})
-    study.set_user_attr(SETTINGS, dict(settings))
-
-
-def _await_settings(study: optuna.Study, settings: Mapping[str, Any]) -> None:
-    """Waits while another process makes a study; makes what is missing if it was killed then."""
-    deadline = time.monotonic() + MADE_WITHIN_S
-    while SETTINGS not in study.user_attrs:
-        if study.get_trials(deepcopy=False):
-            return  # it is somebody else's
-        if time.monotonic() >= deadline:
-            _equip(study, settings)
-        time.sleep(0.1)
-
-
-def _check_objectives(study: optuna.Study, storage: str) -> None:
-    directions = tuple(d.name.lower() for d in study.directions)
-    names = study.metric_names
-    if directions != DIRECTIONS or (names is not None and tuple(names) != METRICS):
-        raise UserError(
-            f"the study {study.study_name!r} in {shown_url(storage)} has other objectives:"
-            f" {_objectives(names, directions)}, needed are {_objectives(METRICS, DIRECTIONS)};"
-            " name another study"
-        )
-
-
-def _objectives(names: Any, directions: Any) -> str:
-    names = names or ["a value"] * len(directions)
-    return " and ".join(f"{d} {name}" for name, d in zip(names, directions, strict=True))
-
-
-def _differences(ours: Any, theirs: Any, name: str = "") -> Iterator[str]:
-    """Where JSON values differ: ``space.classes is 10 here, 100 there``."""
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        for key in dict.fromkeys([*ours, *theirs]):
-            yield from _differences(ours.get(key), theirs.get(key), f"{name}.{key}".lstrip("."))
-    elif ours != theirs:
-        yield f"`{name}` is {_shortened(ours)} here, {_shortened(theirs)} there"
-
-
-def _shortened(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def _no_sampler() -> optuna.samplers.BaseSampler:
-    """Proposals come from our searchers; this one only keeps Optuna's own from being asked."""
-    return optuna.samplers.RandomSampler()
 
 
 def _to_trial(frozen: FrozenTrial) -> Trial:

@@ -19,6 +19,7 @@ MAY_IMPORT = {
 """Packages and modules of ours that a package may import besides itself."""
 
 MAY_IMPORT_OPTUNA = {
+    "results/making.py",
     "results/storage.py",
     "results/study.py",
     "searchers/optuna.py",

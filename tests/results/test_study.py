@@ -15,6 +15,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from results import making
 from results import study as study_module
 from results.storage import open_storage, sqlite_url
 from results.study import Study
@@ -286,7 +287,7 @@ def test_what_a_process_left_that_was_killed_in_making_a_study_is_made_whole(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     optuna.create_study(storage=url, study_name="run", directions=["maximize", "minimize"])
-    monkeypatch.setattr(study_module, "MADE_WITHIN_S", 0.2)
+    monkeypatch.setattr(making, "MADE_WITHIN_S", 0.2)
     assert Study.join(url, "run", SETTINGS).settings == SETTINGS
     assert theirs(url).metric_names == ["accuracy", "latency_ms"]
 

@@ -21,7 +21,7 @@ from results.trial import Score, Trial
 from search_space import UserError
 
 SCRIPT = Path(__file__).with_name("shared_study.py")
-KILLS = 24
+KILLS = 22
 TRIALS = 60
 
 
