@@ -176,14 +176,20 @@ def new_folder(name: str) -> Path:
 
 
 def reserved(name: str) -> Path:
-    """As :func:`new_folder`, and made: of several processes each gets one of its own."""
+    """As :func:`new_folder`, and made: of several processes each gets one of its own.
+
+    Raises:
+        UserError: it cannot be made.
+    """
     while True:
         path = new_folder(name)
-        path.parent.mkdir(exist_ok=True)
         try:
+            path.parent.mkdir(exist_ok=True)
             path.mkdir()
-        except FileExistsError:
-            continue
+        except OSError as error:
+            if path.exists():
+                continue  # another process was faster
+            raise UserError(f"the output folder {path} cannot be written: {error}") from None
         return path
 
 

@@ -63,9 +63,10 @@ def run(args: argparse.Namespace) -> int:
     name = _folder_name(config)
     if args.out is not None:
         RunFolder.must_be_new(args.out)
-    if storage is not None:
-        new = (args.out or new_folder(name)).resolve().name
-        open_storage(storage) if args.study else Study.must_be_new(storage, new)
+    if storage is not None and args.study is not None:
+        open_storage(storage)  # before the data are read, which may take long
+    elif storage is not None:
+        Study.must_be_new(storage, (args.out or new_folder(name)).resolve().name)
     ready = prepare(config, download=args.download)
     folder = RunFolder.create(
         args.out or reserved(name), storage, config.to_settings(), shared=args.study
