@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.table import Row, Table, TableSpace
-from results.study import quiet_optuna
+from results.storage import quiet_optuna
 from results.trial import Estimate, Proposal, Score, Trial
 from search_space.errors import UserError
 from searchers import SEARCHERS, Admission, Known, SpaceExhausted, make_searcher

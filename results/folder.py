@@ -19,7 +19,8 @@ from typing import Any
 
 import yaml
 
-from results.study import Study, sqlite_url
+from results.storage import sqlite_url
+from results.study import Study
 from results.tables import most_accurate, pareto_front, trials_frame
 from results.trial import Trial
 from search_space.errors import UserError
@@ -50,30 +51,46 @@ class RunFolder:
             )
 
     @classmethod
-    def create(cls, path: Path, storage: str | None, settings: Mapping[str, Any]) -> RunFolder:
-        """A new run with its study, named after the folder.
+    def create(
+        cls,
+        path: Path,
+        storage: str | None,
+        settings: Mapping[str, Any],
+        shared: str | None = None,
+    ) -> RunFolder:
+        """A new run with its study, named after the folder, or the ``shared`` one of this name,
+        which other runs may be working on.
 
         ``run.yaml`` is written last: a folder without it holds no run, and what a killed process
         left there of a study of its own is made anew.
 
         Raises:
-            UserError: the folder holds a run already or cannot be written, or the storage cannot
-                be opened or holds a study of this name.
+            UserError: the folder holds a run already, cannot be written or is another process's,
+                or the storage cannot be opened, holds a study of this name, or a shared one made
+                with other settings.
         """
-        cls.must_be_new(path)
-        folder = cls(path, study_name=path.resolve().name, storage=storage)
-        if storage is not None:
-            Study.must_be_new(storage, folder.study_name)
+        folder = cls(path, study_name=shared or path.resolve().name, storage=storage)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if storage is None:
-                folder._own_study.unlink(missing_ok=True)
-            Study.create(folder.storage, folder.study_name, settings)
-            pointer = {"study": folder.study_name, "storage": storage}
-            write_atomically(path / POINTER, yaml.safe_dump(pointer, sort_keys=False))
         except OSError as error:
             raise UserError(f"the output folder {path} cannot be written: {error}") from None
+        with folder.locked():
+            cls.must_be_new(path)
+            folder._make_study(settings, shared)
         return folder
+
+    def _make_study(self, settings: Mapping[str, Any], shared: str | None) -> None:
+        try:
+            if shared is not None:
+                Study.join(self.storage, shared, settings)
+            else:
+                if self._elsewhere is None:
+                    self._own_study.unlink(missing_ok=True)
+                Study.create(self.storage, self.study_name, settings)
+            pointer = {"study": self.study_name, "storage": self._elsewhere}
+            write_atomically(self.path / POINTER, yaml.safe_dump(pointer, sort_keys=False))
+        except OSError as error:
+            raise UserError(f"the output folder {self.path} cannot be written: {error}") from None
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

@@ -2,40 +2,49 @@
 
 Every number that a person may want to see stands in a readable user attribute, so that
 optuna-dashboard and pandas show it. A trial is written once its network is admitted, with all its
-known costs, in one transaction; it is *running* until it is told, and a trial that a killed
-process left running is handed out again under the same number.
+known costs, in one transaction; it is *running* until it is told, whoever runs it then: a trial of
+a process that has ended is handed out again under the same number (:mod:`results.ownership`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from optuna.distributions import CategoricalDistribution
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from results.making import (
+    REJECTED,
+    SETTINGS,
+    await_settings,
+    check_objectives,
+    differences,
+    exists,
+    made,
+    no_sampler,
+)
+from results.storage import exclusively, open_storage, shown_url
 from results.trial import Estimate, Proposal, Retrained, Score, State, Trial, rung_values
 from search_space.errors import UserError
-from search_space.space import SearchSpace
+from search_space.searchable import Searchable
 from search_space.spec import NetworkSpec
 
-DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")
-METRICS = ("accuracy", "latency_ms")
-SETTINGS = "settings"
-REJECTED = "rejected"
 RUNGS = "rungs"
+OWNER = "owner"
+HEARTBEAT = "heartbeat"
+WITHDRAWN = "withdrawn"
 RETRAINED = "retrained trial {}"
 """Optuna lets nobody write to a trial that is complete; what comes later is the study's."""
 
 T = TypeVar("T")
 _STATES: dict[TrialState, State] = {
-    TrialState.WAITING: "running",
     TrialState.RUNNING: "running",
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "failed",
@@ -43,83 +52,37 @@ _STATES: dict[TrialState, State] = {
 }
 
 
-def sqlite_url(path: Path) -> str:
-    """The storage URL of a SQLite file."""
-    return URL.create("sqlite", database=str(path.resolve())).render_as_string()
-
-
-def absolute_url(storage: str) -> str:
-    """A storage URL that means the same from every folder; raises UserError where it is none."""
-    url = _parse(storage)
-    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
-        return sqlite_url(Path(url.database))
-    return storage
-
-
-def _parse(storage: str) -> URL:
-    try:
-        return make_url(storage)
-    except ArgumentError:
-        raise _unopenable(repr(storage), "it is no URL") from None
-
-
-def _unopenable(shown: str, reason: str) -> UserError:
-    return UserError(
-        f"the storage {shown} cannot be opened: {reason}; it must be a URL such as"
-        " sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
-    )
-
-
-def _shown(storage: str) -> str:
-    """A storage URL in quotes, without its password."""
-    return repr(_parse(storage).render_as_string(hide_password=True))
-
-
-def quiet_optuna() -> None:
-    """Leaves the terminal to the command; failures still raise."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 class Study:
-    """A study in a storage. Make one with :meth:`create` or :meth:`load`."""
+    """A study in a storage. Make one with :meth:`create`, :meth:`load` or :meth:`join`."""
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
+        self._storage = study._storage
+        self._id = study._study_id
+        self._ended: dict[int, Trial] = {}
 
     @classmethod
     def create(cls, storage: str, name: str, settings: Mapping[str, Any]) -> Study:
         """A new study.
 
         Args:
-            storage: Any Optuna storage URL.
+            storage: The URL of a storage.
             name: The study's name; must be new in that storage.
             settings: JSON values, enough to go on with the study from the storage alone.
 
         Raises:
             UserError: the storage cannot be opened, or has a study of this name.
         """
-        cls.must_be_new(storage, name)
-        study = optuna.create_study(
-            storage=open_storage(storage),
-            study_name=name,
-            directions=DIRECTIONS,
-            sampler=_no_sampler(),
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(list(METRICS))
-        study.set_user_attr(SETTINGS, dict(settings))
-        study.set_user_attr(REJECTED, {})
-        return cls(study)
+        try:
+            return cls(made(open_storage(storage), name, settings))
+        except DuplicatedStudyError:
+            raise exists(storage, name) from None
 
     @staticmethod
     def must_be_new(storage: str, name: str) -> None:
         """Raises UserError where a storage cannot be opened or holds a study of this name."""
         if name in optuna.get_all_study_names(open_storage(storage)):
-            raise UserError(
-                f"the storage {_shown(storage)} already holds a study named {name!r};"
-                " continue it with `search resume`, or choose another --out"
-            )
+            raise exists(storage, name)
 
     @classmethod
     def load(cls, storage: str, name: str) -> Study:
@@ -130,18 +93,44 @@ class Study:
         """
         opened = open_storage(storage)
         try:
-            study = optuna.load_study(storage=opened, study_name=name, sampler=_no_sampler())
+            study = optuna.load_study(storage=opened, study_name=name, sampler=no_sampler())
         except KeyError:
             known = ", ".join(repr(s) for s in optuna.get_all_study_names(opened)) or "none"
             raise UserError(
-                f"the storage {_shown(storage)} has no study named {name!r}; it has: {known}"
+                f"the storage {shown_url(storage)} has no study named {name!r}; it has: {known}"
             ) from None
         if SETTINGS not in study.user_attrs:
             raise UserError(
-                f"the study {name!r} in {_shown(storage)} lacks the attribute `{SETTINGS}`:"
+                f"the study {name!r} in {shown_url(storage)} lacks the attribute `{SETTINGS}`:"
                 " it was not made by `search run`"
             )
+        check_objectives(study, storage)
         return cls(study)
+
+    @classmethod
+    def join(cls, storage: str, name: str, settings: Mapping[str, Any]) -> Study:
+        """A study that other processes may be working on; it is made where there is none.
+
+        Raises:
+            UserError: the storage cannot be opened, or the study there has other objectives or
+                other settings; the message names the differences.
+        """
+        opened = open_storage(storage)
+        try:
+            return cls(made(opened, name, settings))
+        except DuplicatedStudyError:
+            study = optuna.load_study(storage=opened, study_name=name, sampler=no_sampler())
+        check_objectives(study, storage)
+        await_settings(study, settings)
+        joined = cls.load(storage, name)
+        found = list(differences(json.loads(json.dumps(settings)), joined.settings))
+        if found:
+            raise UserError(
+                f"the study {name!r} in {shown_url(storage)} has other settings: "
+                + "; ".join(found)
+                + "; use the same, or another --study"
+            )
+        return joined
 
     @property
     def name(self) -> str:
@@ -150,7 +139,7 @@ class Study:
     @property
     def page(self) -> str:
         """The study's page in optuna-dashboard, below the server's address."""
-        return f"dashboard/studies/{self._study._study_id}"
+        return f"dashboard/studies/{self._id}"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -166,88 +155,124 @@ class Study:
         """Proposals that never became trials, by reason."""
         return dict(self._study.user_attrs.get(REJECTED, {}))
 
-    def count_rejected(self, counts: Mapping[str, int]) -> None:
-        """Writes the counts by reason if they have changed."""
-        if dict(counts) != self.rejected:
-            self._study.set_user_attr(REJECTED, dict(counts))
+    def count_rejected(self, more: Mapping[str, int]) -> None:
+        """Adds to the counts by reason; of two processes that do so at once one may be lost."""
+        if more:
+            before = self.rejected
+            counts = {reason: before.get(reason, 0) + n for reason, n in more.items()}
+            self._study.set_user_attr(REJECTED, before | counts)
+
+    # --- Trials ---------------------------------------------------------------------------------
 
     @property
     def next_number(self) -> int:
-        """The number that the next trial to start will have."""
-        return len(self._study.get_trials(deepcopy=False))
+        """The number that the next trial to start will have, unless another process is faster."""
+        return len(self._storage.get_all_trials(self._id, deepcopy=False))
 
     def start(
         self,
-        space: SearchSpace,
+        space: Searchable,
         proposal: Proposal,
         estimate: Estimate,
         constraints: Mapping[str, float],
+        owner: str | None = None,
     ) -> Trial:
-        """Writes an admitted network as a running trial.
+        """Writes an admitted network as a running trial, in one transaction.
 
-        ``constraints`` are cost minus limit for each limit, at most 0.
+        Args:
+            space: Categorical in the storage throughout: the dashboard then shows the choices.
+            proposal: The network.
+            estimate: What it costs.
+            constraints: Cost minus limit for each limit, at most 0.
+            owner: Who trains it.
         """
-        attributes = {
-            "architecture": proposal.spec.id,
-            **asdict(estimate),
-            "constraints": dict(constraints),
-            "spec": proposal.spec.to_json(),
-            "notes": proposal.notes,
-        }
-        self._study.enqueue_trial(dict(proposal.choices), user_attrs=attributes)
-        return self._begin(self._study.ask(), space)
-
-    def _begin(self, live: optuna.trial.Trial, space: SearchSpace) -> Trial:
-        """Writes what is missing of a running trial: choices and constraints are a commit each,
-        and a process may have been killed between two of them."""
-        for d in space.dimensions:
-            # Categorical throughout: the dashboard then shows the choices themselves.
-            live.suggest_categorical(d.name, d.choices)
-        written = self._frozen(live.number).constraints
-        for name, excess in live.user_attrs["constraints"].items():
-            if name not in written:
-                live.set_constraint(name, excess)
-        return self.trial(live.number)
-
-    def _live(self, frozen: FrozenTrial) -> optuna.trial.Trial:
-        return optuna.trial.Trial(self._study, frozen._trial_id)
-
-    def unfinished(self, space: SearchSpace) -> list[Trial]:
-        """Trials that a process started and did not end, ready to be trained again."""
-        frozen = self._study.get_trials(deepcopy=False)
-        live = [self._live(t) for t in frozen if t.state == TrialState.RUNNING]
-        live += [self._study.ask() for t in frozen if t.state == TrialState.WAITING]
-        return sorted((self._begin(t, space) for t in live), key=lambda t: t.number)
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params={d.name: proposal.choices[d.name] for d in space.dimensions},
+            distributions={d.name: CategoricalDistribution(d.choices) for d in space.dimensions},
+            constraints=dict(constraints),
+            user_attrs={
+                "architecture": proposal.spec.id,
+                **asdict(estimate),
+                "constraints": dict(constraints),
+                "spec": proposal.spec.to_json(),
+                "notes": proposal.notes,
+                OWNER: owner,
+                HEARTBEAT: 0,
+            },
+        )
+        return _to_trial(
+            self._storage.get_trial(self._storage.create_new_trial(self._id, template))
+        )
 
     def record_rung(self, trial: Trial, score: Score) -> Trial:
-        """Writes the score of a running trial's next rung.
+        """Writes the score of a running trial's next rung, unless another process has.
 
         Attributes are a commit each: how many ``rungs`` there are comes last, so that of a rung
         whose score a killed process left in part none is read.
         """
         number = len(trial.rungs) + 1
-        self._annotate(trial.number, {**rung_values(number, score), RUNGS: number})
+        if len(self.trial(trial.number).rungs) < number:
+            self._annotate(trial, {**rung_values(number, score), RUNGS: number})
         return self.trial(trial.number)
 
     def complete(self, trial: Trial, score: Score) -> Trial:
-        """Ends a trial with its score."""
-        self._annotate(trial.number, asdict(score))
-        self._study.tell(trial.number, (score.accuracy, trial.estimate.latency_ms))
-        return self.trial(trial.number)
+        """Ends a trial with its score, unless it has ended; returns it as it stands then."""
+        values = (score.accuracy, trial.estimate.latency_ms)
+        return self._end(trial, TrialState.COMPLETE, asdict(score), values)
 
     def fail(self, trial: Trial, reason: str) -> Trial:
-        """Ends a trial that could not be trained."""
-        self._annotate(trial.number, {"failure": reason})
-        self._study.tell(trial.number, state=TrialState.FAIL)
+        """Ends a trial that could not be trained, unless it has ended."""
+        return self._end(trial, TrialState.FAIL, {"failure": reason})
+
+    def withdraw(self, trial: Trial, reason: str) -> Trial:
+        """Ends a trial that is not to be trained, unless it has ended."""
+        return self._end(trial, TrialState.FAIL, {WITHDRAWN: reason})
+
+    def _end(
+        self,
+        trial: Trial,
+        state: TrialState,
+        attributes: Mapping[str, Any],
+        values: tuple[float, ...] | None = None,
+    ) -> Trial:
+        """Of several ends of one trial, by a process that was taken for dead and by the one that
+        took its trial, the first stands and the others are dropped.
+
+        That rests on ``set_trial_state_values``, which refuses where the trial has ended, and on
+        nobody writing between its reading and its writing: see ``exclusively``.
+        """
+        self._annotate(trial, attributes)
+        with suppress(UpdateFinishedTrialError), exclusively():
+            self._storage.set_trial_state_values(self._trial_id(trial.number), state, values)
         return self.trial(trial.number)
 
-    def _annotate(self, number: int, attributes: Mapping[str, Any]) -> None:
-        live = self._live(self._frozen(number))
-        for name, value in attributes.items():
-            live.set_user_attr(name, value)
+    def _annotate(self, trial: Trial, attributes: Mapping[str, Any]) -> None:
+        """Writes attributes of a trial, unless it has ended."""
+        with suppress(UpdateFinishedTrialError):
+            for name, value in attributes.items():
+                self._storage.set_trial_user_attr(self._trial_id(trial.number), name, value)
 
-    def _frozen(self, number: int) -> FrozenTrial:
-        return self._study.get_trials(deepcopy=False)[number]
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+
+    # --- Who trains them --------------------------------------------------------------------------
+
+    def take_over(self, trial: Trial, owner: str) -> Trial:
+        """Writes another owner into a running trial, unless it has ended; returns it as it is."""
+        self._annotate(trial, {OWNER: owner})
+        return self.trial(trial.number)
+
+    def release(self, trial: Trial) -> None:
+        """Leaves a running trial to whoever wants it, at once, unless another has taken it."""
+        if self.trial(trial.number).owner == trial.owner:
+            self._annotate(trial, {OWNER: None})
+
+    def beat(self, trial: Trial, count: int) -> None:
+        """Writes that the owner of a running trial is there."""
+        self._annotate(trial, {HEARTBEAT: count})
+
+    # --- Reading ----------------------------------------------------------------------------------
 
     def record_retrained(self, number: int, retrained: Retrained) -> Trial:
         """Writes what the full training of a trial's network showed."""
@@ -256,52 +281,52 @@ class Study:
 
     def trial(self, number: int) -> Trial:
         """One trial by its number."""
-        return _to_trial(self._frozen(number), self._study.user_attrs)
+        frozen = self._storage.get_trial(self._trial_id(number))
+        return self._with_later(frozen, self._study.user_attrs)
 
     def trials(self) -> list[Trial]:
-        """All trials in the order of their numbers."""
-        attributes = self._study.user_attrs
-        return [_to_trial(t, attributes) for t in self._study.get_trials(deepcopy=False)]
+        """All trials in the order of their numbers; those that have ended are read once."""
+        later = self._study.user_attrs
+        frozen = self._storage.get_all_trials(self._id, deepcopy=False)
+        return [self._with_later(t, later) for t in frozen]
+
+    def _with_later(self, frozen: FrozenTrial, of_study: Mapping[str, Any]) -> Trial:
+        trial = self._ended.get(frozen.number)
+        if trial is None:
+            trial = _to_trial(frozen)
+            if trial.state != "running":
+                self._ended[trial.number] = trial
+        later = of_study.get(RETRAINED.format(trial.number))
+        return dataclasses.replace(trial, retrained=Retrained(**later)) if later else trial
 
 
-def _no_sampler() -> optuna.samplers.BaseSampler:
-    """Proposals come from our searchers; this one only keeps Optuna's own from being asked."""
-    return optuna.samplers.RandomSampler()
-
-
-def open_storage(storage: str) -> optuna.storages.BaseStorage:
-    """Optuna's storage behind a URL; raises UserError where it cannot be opened."""
-    _parse(storage)
-    try:
-        return optuna.storages.get_storage(storage)
-    except (ArgumentError, SQLAlchemyError, ImportError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise _unopenable(_shown(storage), reason) from None
-
-
-def _to_trial(frozen: FrozenTrial, of_study: Mapping[str, Any]) -> Trial:
+def _to_trial(frozen: FrozenTrial) -> Trial:
     attributes = frozen.user_attrs
-    state = _STATES[frozen.state]
-    # A trial that has just begun has its choices only where `enqueue_trial` left them.
-    choices = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
-    score = _part(Score, attributes) if state == "complete" else None
-    later = of_study.get(RETRAINED.format(frozen.number))
+    state, failure, score = _STATES[frozen.state], None, None
+    if state == "failed":
+        failure = attributes.get("failure")
+        if WITHDRAWN in attributes:
+            state, failure = "withdrawn", attributes[WITHDRAWN]
+    if state == "complete":
+        # Of two processes that ended it the values are those of the first, attributes may not be.
+        score = dataclasses.replace(_part(Score, attributes), accuracy=frozen.values[0])
     return Trial(
         number=frozen.number,
         state=state,
         proposal=Proposal(
-            choices=choices,
+            choices=frozen.params,
             spec=NetworkSpec.from_dict(json.loads(attributes["spec"])),
             notes=attributes["notes"],
         ),
         estimate=_part(Estimate, attributes),
         score=score,
-        failure=attributes.get("failure"),
-        retrained=Retrained(**later) if later else None,
+        failure=failure,
         rungs=tuple(
             _part(Score, attributes, f"rung{number}_")
             for number in range(1, attributes.get(RUNGS, 0) + 1)
         ),
+        owner=attributes.get(OWNER),
+        heartbeat=attributes.get(HEARTBEAT, 0),
     )
 
 

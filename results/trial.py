@@ -10,7 +10,9 @@ from typing import Any, Literal
 from search_space.space import Choices
 from search_space.spec import NetworkSpec
 
-State = Literal["running", "complete", "failed"]
+State = Literal["running", "complete", "failed", "withdrawn"]
+"""A trial is withdrawn where another process has begun the same network, or the last one wanted,
+before; it was not trained, and counts for nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +128,12 @@ class Retrained:
 class Trial:
     """One network and what became of it.
 
-    ``score`` is None until the training is complete, ``failure`` None unless it failed,
+    ``score`` is None until the training is complete, ``failure`` None unless it failed or was
+    withdrawn: it says why;
     ``retrained`` None unless it was trained again with a full schedule.
+
+    ``owner`` is the process that trains it, or has; ``heartbeat`` moves while it does
+    (:mod:`results.ownership`).
 
     ``rungs`` are the scores of the rungs that it has been trained in, the cheapest first, of which
     the last becomes the trial's; none where a search trains every network alike.
@@ -141,6 +147,8 @@ class Trial:
     failure: str | None = None
     retrained: Retrained | None = None
     rungs: tuple[Score, ...] = ()
+    owner: str | None = None
+    heartbeat: int = 0
 
     @property
     def objectives(self) -> tuple[float, float]:

@@ -66,6 +66,19 @@ OVERRIDES = {
 """Options of their own, and the settings of a recipe that they replace."""
 
 
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """The options of who trains."""
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that train, one network each (default: this one alone)",
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="T", help="of each worker (default 1), or of this process"
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
 
@@ -173,6 +186,24 @@ def new_folder(name: str) -> Path:
     """The first of ``runs/NAME-1``, ``runs/NAME-2``... that does not exist."""
     taken = (Path("runs") / f"{name}-{i}" for i in range(1, 10_000))
     return next(path for path in taken if not path.exists())
+
+
+def reserved(name: str) -> Path:
+    """As :func:`new_folder`, and made: of several processes each gets one of its own.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    while True:
+        path = new_folder(name)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.mkdir()
+        except OSError as error:
+            if path.exists():
+                continue  # another process was faster
+            raise UserError(f"the output folder {path} cannot be written: {error}") from None
+        return path
 
 
 def label(network: str) -> str:

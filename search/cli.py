@@ -113,8 +113,20 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--retrain-recipe", metavar="NAME", help="how (default: the space's paper; quick on digits)"
     )
+    arguments.add_workers(p)
     p.add_argument("--out", type=arguments.to_path, help="folder of the run (default runs/NAME)")
-    p.add_argument("--storage", help="Optuna storage URL (default a SQLite file in the folder)")
+    p.add_argument(
+        "--storage",
+        metavar="URL",
+        help="where the study is: sqlite:///FILE, journal:FILE, postgresql+psycopg://USER@HOST/DB"
+        " (default a SQLite file in the folder)",
+    )
+    p.add_argument(
+        "--study",
+        metavar="NAME",
+        help="share this study of --storage with other processes, and its --trials; made where"
+        " there is none",
+    )
     add_json(p)
 
     p = command("resume", running.resume)
@@ -123,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--trials", type=int, help="networks to score in all")
     p.add_argument("--timeout", help="begin no training after this: 90s, 5m, 2h")
+    arguments.add_workers(p)
     p.set_defaults(retrain=None)
     add_json(p)
 

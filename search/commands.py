@@ -154,7 +154,7 @@ def dashboard(args: argparse.Namespace) -> int:
     import optuna_dashboard
 
     from results.folder import RunFolder
-    from results.study import open_storage, quiet_optuna
+    from results.storage import open_storage, quiet_optuna
 
     quiet_optuna()
     folder = RunFolder.open(args.run)

@@ -18,7 +18,7 @@ from rich.progress import (
 
 from results.tables import most_accurate
 from results.trial import EpochRow, Trial
-from search.runner import RunConfig
+from search.config import RunConfig
 from search_space import format_count
 from search_space.budget import counted
 from search_space.modules import drops_at
@@ -44,7 +44,8 @@ def _bar(console: Console, last: str, *, quiet: bool) -> Progress:
 class RunDisplay:
     """A live bar on a terminal, a line per network elsewhere; a context manager.
 
-    The bar counts iterations of all trainings, its text tells the best network so far.
+    The bar counts iterations of all trainings, by whichever worker, its text tells the best
+    network so far.
     """
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
@@ -52,8 +53,10 @@ class RunDisplay:
         self.quiet = quiet
         self._total = 0
         self._done = 0
-        self._rung = 0
+        self._training: dict[int, float] = {}
+        """By number, the share of its rungs that a trial has been trained in."""
         self._rungs = 1
+        self._warned_of_waiting = False
         self._best: Trial | None = None
         self._progress = _bar(console, "best {task.fields[best]}", quiet=quiet)
         self._task: TaskID | None = None
@@ -95,26 +98,55 @@ class RunDisplay:
         )
 
     def training_begun(self, trial: Trial) -> None:
-        self._rung = len(trial.rungs)
-        if self._task is not None and self._rungs > 1:
-            doing = f"networks (rung {self._rung + 1} of {self._rungs})"
-            self._progress.update(self._task, description=doing)
+        self._warned_of_waiting = False
+        self.trial_step(trial, 0, 1)
 
-    def trial_step(self, step: int, steps: int) -> None:
+    def trial_step(self, trial: Trial, step: int, steps: int) -> None:
+        self._training[trial.number] = (len(trial.rungs) + step / steps) / self._rungs
+        self._update()
+
+    def training_stopped(self, trial: Trial) -> None:
+        self._training.pop(trial.number, None)
+        self._update()
+
+    def _update(self) -> None:
         if self._task is not None:
-            share = (self._rung + step / steps) / self._rungs
-            self._progress.update(self._task, completed=self._done + share)
+            self._progress.update(
+                self._task,
+                completed=self._done + sum(self._training.values()),
+                description=self._doing(),
+                best=_brief(self._best),
+            )
+
+    def _doing(self) -> str:
+        if len(self._training) > 1:
+            return f"networks ({len(self._training)} in training)"
+        if self._training and self._rungs > 1:
+            (share,) = self._training.values()
+            rung = min(int(share * self._rungs), self._rungs - 1)
+            return f"networks (rung {rung + 1} of {self._rungs})"
+        return "networks"
 
     def trial_ended(self, trial: Trial) -> None:
+        self._training.pop(trial.number, None)
         if trial.score is None:
-            self._say(f"network {trial.number}: failed: {trial.failure}")
+            if trial.state == "failed":
+                self._say(f"network {trial.number}: failed: {trial.failure}")
+            self._update()
             return
         self._done += 1
         self._best = most_accurate([t for t in (self._best, trial) if t is not None])
-        if self._task is not None:
-            self._progress.update(self._task, completed=self._done, best=_brief(self._best))
+        self._update()
         if not self.console.is_terminal:
             self._say(f"[{self._done}/{self._total}] network {trial.number}: {_brief(trial)}")
+
+    def waiting(self, trials: int) -> None:
+        if not self._warned_of_waiting:
+            self._say(f"Waiting for {counted(trials, 'network')} that other processes train")
+        self._warned_of_waiting = True
+
+    def warn(self, text: str) -> None:
+        self.console.print(f"Warning: {text}", highlight=False, soft_wrap=True, markup=False)
 
     def _say(self, text: str) -> None:
         if not self.quiet:

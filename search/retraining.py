@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from results.folder import RunFolder
     from results.study import Study
     from results.trial import Retrained, Trial
+    from search.config import RunConfig
     from search.full_training import FullTraining
-    from search.runner import RunConfig
     from search.trained_folder import Result
     from search_space import NetworkSpec
     from trainers.recipe import Recipe
@@ -58,8 +58,8 @@ def add_retrain(parser: argparse.ArgumentParser) -> None:
 def retrain(args: argparse.Namespace) -> int:
     """Trains the winners of a study with the full schedule of their space's paper."""
     from results.folder import RunFolder
-    from results.study import quiet_optuna
-    from search.runner import RunConfig
+    from results.storage import quiet_optuna
+    from search.config import RunConfig
 
     quiet_optuna()
     if args.top < 1:

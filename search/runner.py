@@ -1,99 +1,33 @@
-"""The study loop: ask, admit, write, train, tell, until enough networks are scored."""
+"""A search from its beginning to its end: what it needs, and who does its jobs."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from results.folder import RunFolder
+from results.storage import storage_failures
 from results.study import Study
-from results.trial import Score, Trial
-from search.limits import Limits
-from search_space import SearchSpace, SpecError, UserError
+from results.trial import Trial
+from search.config import RunConfig
+from search.executors import Executor, Here, OnProgress, load
+from search.loop import Loop
+from search.workers import Workers
+from search_space import SpecError, UserError
 from search_space.space import Choices
-from searchers import Admission, Searcher, SpaceExhausted, make_searcher
-from searchers.rungs import Halving, Rung
-from trainers.augment import check_augmentation
-from trainers.data import DataSplits, load_data
-from trainers.proxy import train_proxy
-from trainers.recipe import Recipe
-from trainers.recipes import RECIPES
-from trainers.training import TrainingFailed, training_spec
+from searchers import Admission, make_searcher
 
-SETTINGS_VERSION = 3
-READABLE_VERSIONS = (2, SETTINGS_VERSION)
-"""Version 2 knows no rungs, and is otherwise the same."""
-MOST_FAILURES_IN_A_ROW = 5
+if TYPE_CHECKING:
+    from trainers.data import DataSplits
 
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Everything that determines a search; written into its study, so that it can go on.
-
-    ``recipe`` is that of the short trainings, at ``resolution`` pixels; with ``halving`` the epochs
-    and the pixels are those of its rungs instead. ``data_limit`` is the most training images read
-    from a folder tree.
-    """
-
-    space: SearchSpace
-    limits: Limits
-    searcher: str
-    data: str
-    trials: int
-    seed: int = 0
-    recipe: Recipe = RECIPES["proxy"]
-    resolution: int = 32
-    data_limit: int = 20_000
-    halving: Halving | None = None
-
-    def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise UserError(f"`trials` (={self.trials}) must be at least 1")
-        if self.seed < 0:
-            raise UserError(f"`seed` (={self.seed}) must be at least 0")
-        if self.resolution < 1:
-            raise UserError(f"`resolution` (={self.resolution}) must be at least 1")
-        check_augmentation(self.recipe.augment)
-
-    @property
-    def rungs(self) -> tuple[Rung, ...]:
-        """The short trainings, the cheapest first; a single one where nothing is halved."""
-        if self.halving is not None:
-            return self.halving.rungs
-        return (Rung(epochs=self.recipe.epochs, resolution=self.resolution),)
-
-    def to_settings(self) -> dict[str, Any]:
-        """JSON values, the inverse of :meth:`from_settings`."""
-        return {
-            "version": SETTINGS_VERSION,
-            **asdict(self),
-            "space": self.space.to_dict(),
-            "limits": self.limits.to_settings(),
-            "recipe": self.recipe.to_dict(),
-        }
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> RunConfig:
-        """The configuration that a study was made with; raises UserError where it is not ours."""
-        values = dict(settings)
-        version = values.pop("version", None)
-        if version not in READABLE_VERSIONS:
-            raise UserError(
-                f"the study's settings have version {version}, read here are"
-                f" {' and '.join(map(str, READABLE_VERSIONS))};"
-                " continue it with the release that made it"
-            )
-        values["space"] = SearchSpace.from_dict(values["space"])
-        values["limits"] = Limits.from_settings(values["limits"])
-        values["recipe"] = Recipe.from_dict(values["recipe"])
-        if values.get("halving") is not None:
-            values["halving"] = Halving.from_dict(values["halving"])
-        return cls(**values)
+POLL_S = 1.0
+"""How often a process with nothing to do looks what others have done."""
+WRITE_EVERY_S = 5.0
+"""How often the files of a run are written anew, which takes longer the more trials there are."""
 
 
 class Display(Protocol):
@@ -105,11 +39,20 @@ class Display(Protocol):
     def training_begun(self, trial: Trial) -> None:
         """It is trained, in the rung after those that it has been scored in."""
 
-    def trial_step(self, step: int, steps: int) -> None:
-        """An iteration of that training is done."""
+    def trial_step(self, trial: Trial, step: int, steps: int) -> None:
+        """Iterations of that training are done."""
+
+    def training_stopped(self, trial: Trial) -> None:
+        """It is not trained any more, or not in this rung."""
 
     def trial_ended(self, trial: Trial) -> None:
-        """It is complete or failed."""
+        """It is complete, failed or withdrawn, here or elsewhere."""
+
+    def waiting(self, trials: int) -> None:
+        """There is nothing to do before other processes end so many trials."""
+
+    def warn(self, text: str) -> None:
+        """Something is wrong that does not end the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,19 +79,30 @@ def prepare(config: RunConfig, *, download: bool = False) -> Ready:
         InfeasibleBudget: no network of the space keeps the limits.
         UserError: data or candidates cannot be used as configured.
     """
+    from trainers.augment import check_augmentation
+    from trainers.training import training_spec
+
+    check_augmentation(config.recipe.augment)
     inside = config.limits.feasible(config.space)
-    data = {}
-    for resolution in sorted({rung.resolution for rung in config.rungs}):
-        data[resolution] = load_data(
-            config.data, resolution=resolution, limit=config.data_limit, download=download
-        )
+    data = load(config, download=download)
+    for resolution, splits in data.items():
         try:
-            training_spec(config.space.decode(inside), data[resolution].classes, resolution)
+            training_spec(config.space.decode(inside), splits.classes, resolution)
         except SpecError as error:
             raise UserError(
                 f"`resolution` (={resolution}) is too small to train this space at: {error}"
             ) from None
     return Ready(inside=inside, data=data)
+
+
+MakeExecutor = Callable[[OnProgress], AbstractContextManager[Executor]]
+
+
+def executor(config: RunConfig, ready: Ready, workers: int | None, threads: int) -> MakeExecutor:
+    """What does the jobs: so many processes of so many threads each, or this one for None."""
+    if workers is None:
+        return lambda on_progress: nullcontext(Here(ready.data, on_progress))
+    return lambda on_progress: Workers(workers, config, on_progress, threads=threads)
 
 
 def run(
@@ -159,138 +113,101 @@ def run(
     display: Display,
     *,
     timeout_s: float | None = None,
+    make_executor: MakeExecutor | None = None,
 ) -> Outcome:
     """Runs a study until ``config.trials`` are complete; goes on where one was left.
 
     No new training begins after ``timeout_s`` seconds; a network that was to go on to another rung
-    then waits for the run to be resumed. The folder's files are written anew after each training.
+    then waits for the run to be resumed.
 
     Raises:
-        UserError: too many trainings in a row have failed.
+        UserError: too many trainings in a row have failed, or what is found out cannot be written.
     """
-    started = time.monotonic()
+    deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
     admission = Admission(config.limits.ratios, ready.inside, config.limits.known)
-    admission.rejected = Counter(study.rejected)
     searcher = make_searcher(config.searcher, config.space, admission, config.seed)
-    loop = _Loop(config, study, searcher, ready.data, display)
-    loop.catch_up()
-    # A process may have been killed between the end of a trial and the writing of its files.
-    folder.write_results(list(loop.trials.values()))
-    data = ready.data[config.rungs[-1].resolution]
-    display.started(config, data, list(loop.trials.values()))
-    stopped = None
-    while loop.complete < config.trials and stopped is None:
-        if timeout_s is not None and time.monotonic() - started >= timeout_s:
-            stopped = f"the time limit of {timeout_s:g} s is over"
-            break
-        try:
-            loop.train_next()
-        except SpaceExhausted as exhausted:
-            stopped = str(exhausted)
-        finally:
-            folder.write_results(list(loop.trials.values()))
+    with ExitStack() as stack:
+        stack.enter_context(storage_failures(folder.storage))
+        loop = stack.enter_context(Loop(config, study, searcher))
+        files = stack.enter_context(_Files(folder, loop, display))
+        data = ready.data[config.rungs[-1].resolution]
+        display.started(config, data, list(loop.trials.values()))
+        make = make_executor or executor(config, ready, None, 1)
+        stopped = None
+        if not loop.finished:
+            doing = make(lambda job, *steps: display.trial_step(job.trial, *steps))
+            in_time = _drive(loop, stack.enter_context(doing), display, files, deadline)
+            stopped = loop.exhausted if in_time else f"the time limit of {timeout_s:g} s is over"
+    if loop.complete >= config.trials:
+        stopped = None
     return Outcome(trials=tuple(loop.trials.values()), stopped=stopped)
 
 
-class _Loop:
-    """One candidate at a time through admission, store, training and back to the searcher."""
+def _drive(loop: Loop, doing: Executor, display: Display, files: _Files, deadline: float) -> bool:
+    """Gives jobs to whoever is free until nothing is left to do; False where the time was over
+    before."""
+    while True:
+        over = time.monotonic() >= deadline
+        while doing.free and not over and (job := loop.take()) is not None:
+            display.training_begun(job.trial)
+            doing.give(job)
+            over = time.monotonic() >= deadline
+        _show(loop, display)
+        if not doing.busy and (loop.finished or over):
+            return loop.finished
+        looks = doing.free and not over
+        if looks and not doing.busy:
+            display.waiting(loop.running_elsewhere)
+        for event in doing.wait(POLL_S if looks else None):
+            display.training_stopped(event.job.trial)
+            loop.ended(event)
+            _show(loop, display)
+            files.write()
 
-    def __init__(
-        self,
-        config: RunConfig,
-        study: Study,
-        searcher: Searcher,
-        data: Mapping[int, DataSplits],
-        display: Display,
-    ) -> None:
-        self.config = config
-        self.study = study
-        self.searcher = searcher
-        self.data = data
-        self.display = display
-        self.trials: dict[int, Trial] = {}
-        self._unfinished: list[Trial] = []
 
-    @property
-    def complete(self) -> int:
-        """How many networks have a score."""
-        return sum(trial.state == "complete" for trial in self.trials.values())
+def _show(loop: Loop, display: Display) -> None:
+    for trial in loop.news:
+        display.trial_ended(trial)
+    loop.news.clear()
 
-    def catch_up(self) -> None:
-        """Tells the searcher what the study holds, and takes back what a dead process left."""
-        self._unfinished = self.study.unfinished(self.config.space)
-        self.trials = {trial.number: trial for trial in self.study.trials()}
-        for trial in self.trials.values():
-            if trial.state == "running":
-                self.searcher.admission.remember(trial.proposal.spec)
-            else:
-                self.searcher.tell(trial)
 
-    def train_next(self) -> None:
-        """Trains an unfinished or a new candidate once, writes and tells what became of it.
+class _Files:
+    """The files of a run, written anew now and then and in the end; a context manager.
 
-        A trial that goes on to another rung is not told yet, and is the next to be trained.
+    Where that fails the search goes on, as its study knows everything; it says so at once, and
+    raises UserError in the end.
+    """
 
-        Raises:
-            SpaceExhausted: no network inside the budget is left.
-            UserError: too many trainings in a row have failed.
-        """
-        trial = self._unfinished.pop(0) if self._unfinished else self._start()
-        try:
-            trial = self._train(trial)
-        except TrainingFailed as failure:
-            trial = self.study.fail(trial, str(failure))
-        self.trials[trial.number] = trial
-        if trial.state == "running":
-            self._unfinished.insert(0, trial)
+    def __init__(self, folder: RunFolder, loop: Loop, display: Display) -> None:
+        self._folder = folder
+        self._loop = loop
+        self._display = display
+        self._written = -math.inf
+        self._failure: UserError | None = None
+
+    def __enter__(self) -> _Files:
+        # A process may have been killed between the end of a trial and the writing of its files.
+        self.write()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._written = -math.inf
+        self.write()
+        if self._failure is not None and kind is None:
+            raise self._failure
+
+    def write(self) -> None:
+        """Writes the files unless they were a moment ago."""
+        if time.monotonic() - self._written < WRITE_EVERY_S:
             return
-        self.searcher.tell(trial)
-        self.display.trial_ended(trial)
-        self._give_up_on_failures()
-
-    def _train(self, trial: Trial) -> Trial:
-        """Trains a network in its next rung, and ends its trial unless it goes on to another."""
-        if self.config.halving is None:
-            return self.study.complete(trial, self._score(trial))
-        # A process may have been killed between the score of a rung and what follows from it.
-        if self._goes_on(self.config.halving, trial):
-            trial = self.study.record_rung(trial, self._score(trial))
-        if self._goes_on(self.config.halving, trial):
-            return trial
-        return self.study.complete(trial, trial.rungs[-1])
-
-    def _goes_on(self, halving: Halving, trial: Trial) -> bool:
-        return not trial.rungs or halving.goes_on(trial, self.trials.values())
-
-    def _score(self, trial: Trial) -> Score:
-        """What the training of the next rung shows."""
-        self.display.training_begun(trial)
-        rung = self.config.rungs[len(trial.rungs)]
-        return train_proxy(
-            trial.proposal.spec,
-            self.data[rung.resolution],
-            self.config.recipe.replace(epochs=rung.epochs),
-            resolution=rung.resolution,
-            seed=self._seed(trial.number),
-            on_step=self.display.trial_step,
-        )
-
-    def _start(self) -> Trial:
-        """Asks the searcher for a network and writes it as running."""
-        limits = self.config.limits
-        proposal = self.searcher.ask(self.study.next_number)
-        self.study.count_rejected(self.searcher.admission.rejected)
-        estimate = limits.estimate(proposal.spec)
-        return self.study.start(self.config.space, proposal, estimate, limits.constraints(estimate))
-
-    def _give_up_on_failures(self) -> None:
-        last = list(self.trials.values())[-MOST_FAILURES_IN_A_ROW:]
-        if len(last) == MOST_FAILURES_IN_A_ROW and all(t.state == "failed" for t in last):
-            raise UserError(
-                f"the last {MOST_FAILURES_IN_A_ROW} trainings failed, the last because"
-                f" {last[-1].failure}; lower --learning-rate or look at the data"
+        before, self._failure = self._failure, None
+        try:
+            self._folder.write_results(list(self._loop.trials.values()))
+        except OSError as error:
+            self._failure = UserError(
+                f"the results in {self._folder.path} cannot be written: {error}; the study has"
+                f" them: once there is room, search resume {self._folder.path} writes them"
             )
-
-    def _seed(self, number: int) -> int:
-        """The seed of a trial's training, from (seed, trial number) alone."""
-        return int(np.random.SeedSequence([self.config.seed, number]).generate_state(1)[0])
+            if before is None:
+                self._display.warn(str(self._failure))
+        self._written = time.monotonic()

@@ -8,14 +8,15 @@ import sys
 from typing import TYPE_CHECKING
 
 from search import arguments
-from search.arguments import INTERRUPTED, absolute_data, new_folder, parse_seconds
+from search.arguments import INTERRUPTED, absolute_data, new_folder, parse_seconds, reserved
 from search_space.budget import format_count
 from search_space.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
     from results.folder import RunFolder
     from results.study import Study
-    from search.runner import Ready, RunConfig
+    from search.config import RunConfig
+    from search.runner import Ready
 
 DEFAULT_TRIALS = 16
 DEFAULT_TIMEOUT_S = 240.0
@@ -25,14 +26,19 @@ DEFAULT_TIMEOUT_S = 240.0
 def run(args: argparse.Namespace) -> int:
     """Searches a space and writes down the best architecture."""
     from results.folder import RunFolder
-    from results.study import Study, absolute_url, quiet_optuna
-    from search.runner import RunConfig, prepare
+    from results.storage import absolute_url, open_storage, quiet_optuna
+    from results.study import Study
+    from search.config import RunConfig
+    from search.runner import prepare
     from searchers import SEARCHERS
     from trainers.data import DATASETS, USAGE
     from trainers.recipes import RECIPES
     from trainers.recipes import recipe as find_recipe
 
     quiet_optuna()
+    _check_workers(args)
+    if args.study is not None and args.storage is None:
+        raise UserError(f"--study {args.study} needs --storage, where others find it")
     if args.searcher not in SEARCHERS:
         raise UnknownName("searcher", args.searcher, SEARCHERS)
     if args.data.partition(":")[0] not in DATASETS:
@@ -53,14 +59,26 @@ def run(args: argparse.Namespace) -> int:
         halving=arguments.halving(args),
     )
     timeout_s = _timeout(args)
-    path = args.out or new_folder(_folder_name(config))
-    RunFolder.must_be_new(path)
     storage = absolute_url(args.storage) if args.storage is not None else None
-    if storage:
-        Study.must_be_new(storage, path.resolve().name)
+    name = _folder_name(config)
+    if args.out is not None:
+        RunFolder.must_be_new(args.out)
+    if storage is not None and args.study is not None:
+        open_storage(storage)  # before the data are read, which may take long
+    elif storage is not None:
+        Study.must_be_new(storage, (args.out or new_folder(name)).resolve().name)
     ready = prepare(config, download=args.download)
-    folder = RunFolder.create(path, storage, config.to_settings())
+    folder = RunFolder.create(
+        args.out or reserved(name), storage, config.to_settings(), shared=args.study
+    )
     return _run(config, ready, folder, folder.study(), timeout_s, args)
+
+
+def _check_workers(args: argparse.Namespace) -> None:
+    for name in ("workers", "threads"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name} {value} must be at least 1")
 
 
 def _timeout(args: argparse.Namespace) -> float | None:
@@ -77,10 +95,12 @@ def _folder_name(config: RunConfig) -> str:
 def resume(args: argparse.Namespace) -> int:
     """Goes on with a run where it was left, or beyond."""
     from results.folder import RunFolder
-    from results.study import quiet_optuna
-    from search.runner import RunConfig, prepare
+    from results.storage import quiet_optuna
+    from search.config import RunConfig
+    from search.runner import prepare
 
     quiet_optuna()
+    _check_workers(args)
     folder = RunFolder.open(args.run)
     study = folder.study()
     config = RunConfig.from_settings(study.settings)
@@ -104,9 +124,16 @@ def _run(
     from search import runner, tables
     from search.progress import RunDisplay
 
+    if args.workers is None and args.threads is not None:
+        import torch
+
+        torch.set_num_threads(args.threads)
+    doing = runner.executor(config, ready, args.workers, args.threads or 1)
     try:
         with folder.locked(), RunDisplay(Console(stderr=True), quiet=args.json) as watch:
-            outcome = runner.run(config, ready, folder, study, watch, timeout_s=timeout_s)
+            outcome = runner.run(
+                config, ready, folder, study, watch, timeout_s=timeout_s, make_executor=doing
+            )
     except KeyboardInterrupt:
         print(f"interrupted; go on with: search resume {folder.path}", file=sys.stderr)
         return INTERRUPTED

@@ -23,7 +23,7 @@ from search_space.errors import UserError
 if TYPE_CHECKING:
     from results.trial import Trial
     from results.zero_cost import RankedScore, ZeroCostRow
-    from search.runner import RunConfig
+    from search.config import RunConfig
     from trainers.data import DataSplits
 
 SCORES = "scores.csv"
@@ -56,11 +56,11 @@ def add_scores(parser: argparse.ArgumentParser) -> None:
 def scores(args: argparse.Namespace) -> int:
     """Tells how zero-cost scores rank a run's networks, against their short training."""
     from results.folder import RunFolder
-    from results.study import quiet_optuna
+    from results.storage import quiet_optuna
     from results.trial import contenders
     from results.zero_cost import LEAST_NETWORKS, ranked_scores, rows_to_go_on_from
+    from search.config import RunConfig
     from search.full_training import MOST_SEED
-    from search.runner import RunConfig
     from trainers.data import load_data
 
     if args.seed < 0:

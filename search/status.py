@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def status(args: argparse.Namespace) -> int:
     """Tells what a run holds, while it goes on or afterwards."""
     from results.folder import RunFolder
-    from results.study import quiet_optuna
+    from results.storage import quiet_optuna
     from search.rung_tables import rungs_table
     from search.tables import study_json
     from searchers.rungs import Halving

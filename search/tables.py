@@ -20,7 +20,8 @@ from searchers.rungs import Halving
 
 if TYPE_CHECKING:
     from results.folder import RunFolder
-    from search.runner import Outcome, RunConfig
+    from search.config import RunConfig
+    from search.runner import Outcome
 
 
 def interval(estimate: Estimate) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,7 +122,8 @@ class Searcher(ABC):
 
     Life cycle: ``tell`` every trial that is known already, in the order of their numbers; then
     ``ask`` for the next number and ``tell`` the trial when it has ended, again and again.
-    Several networks may be asked for before the first is told.
+    Several networks may be asked for before the first is told, and others may be trained by other
+    processes: ``expect`` tells which.
 
     Members implement :meth:`suggest` and, if they learn, :meth:`tell`. ``tries`` is the number of
     suggestions outside the budget after which the last one is moved inside.
@@ -174,6 +175,12 @@ class Searcher(ABC):
         with contextlib.suppress(SpecError):
             choices = self.space.encode(spec)
         return Proposal(choices=choices, spec=spec, notes=notes)
+
+    def expect(self, trials: Iterable[Trial]) -> None:
+        """Learns which trials are running, here or elsewhere, and so will be told. Of what was
+        asked for before and is neither among them nor told nothing will come."""
+        for trial in trials:
+            self.admission.remember(trial.proposal.spec)
 
     def tell(self, trial: Trial) -> None:
         """Learns what became of a trial, complete or failed, asked for here or elsewhere."""

@@ -12,7 +12,7 @@ et al. 2020 (arXiv:2006.05078).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -72,6 +72,11 @@ class CondenseSearcher(Searcher):
         self._pending.pop(trial.number, None)
         if trial.score is not None:
             self._complete[trial.number] = trial
+
+    def expect(self, trials: Iterable[Trial]) -> None:
+        running = list(trials)
+        super().expect(running)
+        self._pending = {trial.number: trial.proposal for trial in running}
 
     @cached_property
     def _base(self) -> _Base:

@@ -19,6 +19,8 @@ MAY_IMPORT = {
 """Packages and modules of ours that a package may import besides itself."""
 
 MAY_IMPORT_OPTUNA = {
+    "results/making.py",
+    "results/storage.py",
     "results/study.py",
     "searchers/optuna.py",
     "search/cli.py",

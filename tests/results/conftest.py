@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import optuna
 import pytest
 
-from results.study import quiet_optuna
+from results.storage import quiet_optuna
 from results.trial import Estimate, Proposal, Score, State, Trial
 from results.verify import random_network
 from search_space import (

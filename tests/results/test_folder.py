@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from results.folder import RunFolder, write_atomically
-from results.study import sqlite_url
+from results.storage import sqlite_url
 from results.trial import Trial
 from search_space import NetworkSpec, UserError
 
@@ -26,7 +26,8 @@ def with_study(path: Path, storage: str | None = None) -> RunFolder:
 
 
 def files(path: Path) -> set[str]:
-    return {str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()}
+    found = {str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()}
+    return found - {".lock"}
 
 
 # --- Making and finding -----------------------------------------------------------------------

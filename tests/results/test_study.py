@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ from typing import Any
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
+from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from results.study import Study, open_storage, sqlite_url
+from results import making
+from results import study as study_module
+from results.storage import open_storage, sqlite_url
+from results.study import Study
 from results.trial import Estimate, Proposal, Retrained, Score
 from search_space import SearchSpace, UserError
 
@@ -190,7 +195,6 @@ def test_a_failed_trial_keeps_its_reason(
     assert failed == dataclasses.replace(trial, state="failed", failure="the loss became nan")
     assert Study.load(url, "run").trials() == [failed]
     assert theirs(url).trials[0].state == TrialState.FAIL
-    assert study.unfinished(space) == []
 
 
 def test_numbers_follow_each_other_whatever_became_of_them(
@@ -222,7 +226,7 @@ def test_scores_of_rungs_are_attributes_that_people_read(
     trial = study.record_rung(trial, score(0.25))
     assert (trial.state, trial.score, trial.rungs) == ("running", None, (score(0.25),))
     trial = study.record_rung(trial, score(0.5))
-    assert Study.load(url, "run").unfinished(space) == [trial]
+    assert Study.load(url, "run").trials() == [trial]
     done = study.complete(trial, trial.rungs[-1])
     assert (done.score, done.rungs) == (score(0.5), (score(0.25), score(0.5)))
     assert Study.load(url, "run").trials() == [done]
@@ -242,14 +246,126 @@ def test_a_trial_that_fails_in_a_rung_keeps_those_before(
     assert (failed.state, failed.score, failed.rungs) == ("failed", None, (score(0.25),))
 
 
+# --- Shared by several processes ----------------------------------------------------------------
+
+
+def test_a_study_is_joined_with_the_same_settings(url: str) -> None:
+    made = Study.join(url, "run", SETTINGS)
+    joined = Study.join(url, "run", dict(SETTINGS))
+    assert joined.settings == made.settings == SETTINGS
+
+
+def test_other_settings_are_named(study: Study, url: str) -> None:
+    other = {**SETTINGS, "space": {"depths": [[1, 3]]}, "version": 2, "more": True}
+    with pytest.raises(UserError, match=r"'run' .* has other settings: ") as caught:
+        Study.join(url, "run", other)
+    for difference in (
+        "`version` is 2 here, 1 there",
+        "`space.depths` is [[1, 3]] here, [[1, 2]] there",
+        "`more` is true here, null there",
+    ):
+        assert difference in str(caught.value)
+
+
+def test_other_objectives_are_named(url: str) -> None:
+    foreign = optuna.create_study(storage=url, study_name="run", directions=["minimize"] * 2)
+    foreign.set_user_attr("settings", SETTINGS)
+    for attempt in (Study.load, lambda u, n: Study.join(u, n, SETTINGS)):
+        with pytest.raises(UserError, match="minimize a value and minimize a value, needed"):
+            attempt(url, "run")
+    optuna.delete_study(study_name="run", storage=url)
+    foreign = optuna.create_study(
+        storage=url, study_name="run", directions=["maximize", "minimize"]
+    )
+    foreign.set_user_attr("settings", SETTINGS)
+    foreign.set_metric_names(["accuracy", "energy"])
+    with pytest.raises(UserError, match="maximize accuracy and minimize energy, needed are max"):
+        Study.join(url, "run", SETTINGS)
+
+
+def test_what_a_process_left_that_was_killed_in_making_a_study_is_made_whole(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna.create_study(storage=url, study_name="run", directions=["maximize", "minimize"])
+    monkeypatch.setattr(making, "MADE_WITHIN_S", 0.2)
+    assert Study.join(url, "run", SETTINGS).settings == SETTINGS
+    assert theirs(url).metric_names == ["accuracy", "latency_ms"]
+
+
+def test_a_withdrawn_trial_is_neither_complete_nor_failed(
+    study: Study, url: str, space: SearchSpace, proposal: Propose, estimate: Estimate
+) -> None:
+    trial = study.start(space, proposal(), estimate, {}, "a")
+    withdrawn = study.withdraw(trial, "trial 3 is the same network")
+    assert withdrawn == dataclasses.replace(
+        trial, state="withdrawn", failure="trial 3 is the same network"
+    )
+    assert Study.load(url, "run").trials() == [withdrawn]
+    assert theirs(url).trials[0].state == TrialState.FAIL
+
+
+def test_only_its_owner_releases_a_trial(
+    study: Study, space: SearchSpace, proposal: Propose, estimate: Estimate
+) -> None:
+    trial = study.start(space, proposal(), estimate, {}, "a")
+    taken = study.take_over(trial, "b")
+    study.release(trial)
+    assert study.trial(0).owner == "b"
+    study.release(taken)
+    assert study.trial(0).owner is None
+
+
+def test_trials_that_have_ended_are_parsed_once(
+    study: Study,
+    space: SearchSpace,
+    proposal: Propose,
+    estimate: Estimate,
+    score: ScoreOf,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for depth in (1, 2, 3):
+        study.complete(study.start(space, proposal(depth), estimate, {}), score(0.5))
+    before = study.trials()
+    running = study.start(space, proposal(1, 4), estimate, {})
+    parsed: list[int] = []
+    original = study_module._to_trial
+
+    def counted(frozen: Any) -> Any:
+        parsed.append(frozen.number)
+        return original(frozen)
+
+    monkeypatch.setattr(study_module, "_to_trial", counted)
+    assert study.trials() == [*before, running]
+    assert parsed == [3]
+
+
 # --- After a kill -----------------------------------------------------------------------------
 
 
-def test_nothing_is_unfinished_at_first(study: Study, space: SearchSpace) -> None:
-    assert study.unfinished(space) == []
+def test_a_trial_is_written_whole_or_not_at_all(
+    study: Study,
+    url: str,
+    space: SearchSpace,
+    proposal: Propose,
+    estimate: Estimate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original = RDBStorage._set_trial_attr_without_commit
+
+    def killed(self: RDBStorage, session: Any, model: Any, i: int, key: str, value: Any) -> None:
+        if key == "notes":
+            raise KeyboardInterrupt
+        original(self, session, model, i, key, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RDBStorage, "_set_trial_attr_without_commit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            study.start(space, proposal(), estimate, CONSTRAINTS)
+    assert Study.load(url, "run").trials() == []
+    assert study.start(space, proposal(), estimate, CONSTRAINTS).number == 0
 
 
-def test_a_trial_left_running_is_handed_out_again(
+def test_a_trial_left_running_is_ended_by_another_under_its_number(
     study: Study,
     url: str,
     space: SearchSpace,
@@ -258,98 +374,67 @@ def test_a_trial_left_running_is_handed_out_again(
     score: ScoreOf,
 ) -> None:
     study.complete(study.start(space, proposal(1), estimate, CONSTRAINTS), score(0.25))
-    left = study.start(space, proposal(2), estimate, CONSTRAINTS)
+    left = study.start(space, proposal(2), estimate, CONSTRAINTS, "a")
 
     later = Study.load(url, "run")
-    assert later.unfinished(space) == [left]
-    assert later.unfinished(space) == [left], "looking does not change it"
-    done = later.complete(left, score(0.5))
-    assert (done.number, done.state) == (1, "complete")
-    assert later.unfinished(space) == []
+    assert later.trials()[1] == left
+    taken = later.take_over(left, "b")
+    assert taken == dataclasses.replace(left, owner="b")
+    done = later.complete(taken, score(0.5))
+    assert (done.number, done.state, done.owner) == (1, "complete", "b")
     assert later.next_number == len(theirs(url).trials) == 2
 
 
-def enqueue(url: str, proposed: Proposal, estimate: Estimate) -> None:
-    """What a process leaves that is killed in the middle of starting a trial."""
-    attributes: dict[str, Any] = {
-        "architecture": proposed.spec.id,
-        **dataclasses.asdict(estimate),
-        "constraints": CONSTRAINTS,
-        "spec": proposed.spec.to_json(),
-        "notes": proposed.notes,
-    }
-    theirs(url).enqueue_trial(proposed.choices, user_attrs=attributes)
+@pytest.mark.parametrize("storage", ["sqlite", "journal"])
+def test_the_first_end_of_a_trial_stands(
+    storage: str,
+    tmp_path: Path,
+    space: SearchSpace,
+    proposal: Propose,
+    estimate: Estimate,
+    score: ScoreOf,
+) -> None:
+    where = {"sqlite": sqlite_url(tmp_path / "s.db"), "journal": f"journal:{tmp_path / 's.log'}"}
+    one = Study.create(where[storage], "run", SETTINGS)
+    two = Study.load(where[storage], "run")
+    trial = one.start(space, proposal(), estimate, CONSTRAINTS, "a")
+    assert two.trials() == [trial]
+    done = one.complete(trial, score(0.5))
+    assert two.complete(trial, score(0.25)) == done
+    assert two.fail(trial, "no luck") == two.withdraw(trial, "too late") == done
+    assert two.record_rung(trial, score(0.25)) == done
+    assert two.take_over(trial, "b") == done
+    two.release(trial)
+    two.beat(trial, 7)
+    assert one.trials() == two.trials() == Study.load(where[storage], "run").trials() == [done]
 
 
-def test_a_trial_left_waiting_is_handed_out_under_its_number(
+def test_of_two_ends_at_the_same_moment_one_waits(
     study: Study,
     url: str,
     space: SearchSpace,
     proposal: Propose,
     estimate: Estimate,
     score: ScoreOf,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    enqueue(url, proposal(2, note=1), estimate)
-    assert study.trial(0).proposal == proposal(2, note=1), "it can be read while it waits"
-    assert study.next_number == 1
-    (trial,) = study.unfinished(space)
-    assert (trial.number, trial.state) == (0, "running")
-    assert (trial.proposal, trial.estimate) == (proposal(2, note=1), estimate)
+    """A score is to be written after the failure has read that the trial is running."""
+    trial, other = study.start(space, proposal(), estimate, {}), Study.load(url, "run")
+    scoring = threading.Thread(target=other.complete, args=(trial, score(0.5)))
+    original = RDBStorage.check_trial_is_updatable
+
+    def interrupted(self: RDBStorage, trial_id: int, state: TrialState) -> None:
+        original(self, trial_id, state)
+        if scoring.ident is None:
+            scoring.start()
+            scoring.join(0.5)  # time enough for a write that nothing keeps out
+
+    monkeypatch.setattr(study, "_annotate", lambda *_: None)
+    monkeypatch.setattr(RDBStorage, "check_trial_is_updatable", interrupted)
+    assert study.fail(trial, "no luck").state == "failed"
+    scoring.join()
     (frozen,) = theirs(url).trials
-    assert frozen.state == TrialState.RUNNING
-    assert frozen.params == proposal(2).choices
-    assert frozen.constraints == CONSTRAINTS
-    assert study.complete(trial, score(0.5)).state == "complete"
-    assert study.unfinished(space) == []
-
-
-def test_running_and_waiting_ones_come_in_the_order_of_their_numbers(
-    study: Study,
-    url: str,
-    space: SearchSpace,
-    proposal: Propose,
-    estimate: Estimate,
-    score: ScoreOf,
-) -> None:
-    for depth in (1, 2):
-        study.start(space, proposal(depth), estimate, CONSTRAINTS)
-    enqueue(url, proposal(3), estimate)
-    study.fail(study.trial(0), "no luck")
-    left = Study.load(url, "run").unfinished(space)
-    assert [(t.number, t.proposal) for t in left] == [(1, proposal(2)), (2, proposal(3))]
-    for trial in left:
-        study.complete(trial, score(0.5))
-    assert [t.state for t in study.trials()] == ["failed", "complete", "complete"]
-    new = study.start(space, proposal(1, 4), estimate, CONSTRAINTS)
-    assert (new.number, new.proposal) == (3, proposal(1, 4))
-
-
-def test_a_trial_taken_before_its_choices_were_written_keeps_them(
-    study: Study, url: str, space: SearchSpace, proposal: Propose, estimate: Estimate
-) -> None:
-    enqueue(url, proposal(2), estimate)
-    theirs(url).ask()
-    (trial,) = study.unfinished(space)
-    assert trial.proposal == proposal(2)
-
-
-def test_a_trial_taken_while_its_choices_were_written_keeps_them(
-    study: Study, url: str, space: SearchSpace, proposal: Propose, estimate: Estimate
-) -> None:
-    enqueue(url, proposal(2), estimate)
-    first = space.dimensions[0]
-    theirs(url).ask({first.name: CategoricalDistribution(first.choices)})
-    (trial,) = study.unfinished(space)
-    assert trial.proposal == proposal(2)
-
-
-def test_a_trial_taken_before_its_constraints_were_written_gets_them(
-    study: Study, url: str, space: SearchSpace, proposal: Propose, estimate: Estimate
-) -> None:
-    enqueue(url, proposal(2), estimate)
-    theirs(url).ask({d.name: CategoricalDistribution(d.choices) for d in space.dimensions})
-    study.unfinished(space)
-    assert theirs(url).trials[0].constraints == CONSTRAINTS
+    assert (frozen.state, frozen.values) == (TrialState.FAIL, None), "no score was overwritten"
 
 
 def test_a_score_written_before_the_kill_is_written_over(
@@ -366,10 +451,10 @@ def test_a_score_written_before_the_kill_is_written_over(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(optuna.Study, "tell", killed)
+        patch.setattr(RDBStorage, "set_trial_state_values", killed)
         with pytest.raises(KeyboardInterrupt):
             study.complete(trial, score(0.25))
-    assert study.unfinished(space) == [trial]
+    assert study.trials() == [trial]
     done = study.complete(trial, score(0.5))
     assert done.score == score(0.5)
     assert done.objectives[0] == 0.5
@@ -385,45 +470,38 @@ def test_a_rung_written_in_part_is_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trial = study.record_rung(study.start(space, proposal(), estimate, {}), score(0.25))
-    original = optuna.trial.Trial.set_user_attr
+    original = RDBStorage.set_trial_user_attr
 
-    def killed(self: optuna.trial.Trial, key: str, value: Any) -> None:
+    def killed(self: RDBStorage, trial_id: int, key: str, value: Any) -> None:
         if key == "rungs":
             raise KeyboardInterrupt
-        original(self, key, value)
+        original(self, trial_id, key, value)
 
     with monkeypatch.context() as patch:
-        patch.setattr(optuna.trial.Trial, "set_user_attr", killed)
+        patch.setattr(RDBStorage, "set_trial_user_attr", killed)
         with pytest.raises(KeyboardInterrupt):
             study.record_rung(trial, score(0.5))
     assert "rung2_accuracy" in theirs(url).trials[0].user_attrs
-    assert study.unfinished(space) == [trial]
+    assert study.trials() == [trial]
     assert study.record_rung(trial, score(0.75)).rungs == (score(0.25), score(0.75))
 
 
 # --- What was turned away ---------------------------------------------------------------------
 
 
-def test_rejections_are_kept(study: Study, url: str) -> None:
+def test_rejections_are_added_up(study: Study, url: str) -> None:
     study.count_rejected({"macs": 3, "duplicate": 1})
     assert Study.load(url, "run").rejected == {"macs": 3, "duplicate": 1}
-    study.count_rejected({"macs": 4, "duplicate": 1})
-    assert Study.load(url, "run").rejected == {"macs": 4, "duplicate": 1}
+    Study.load(url, "run").count_rejected({"macs": 4, "not a network": 2})
+    assert study.rejected == {"macs": 7, "duplicate": 1, "not a network": 2}
 
 
-def test_equal_counts_are_not_written_again(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[str] = []
-    original = optuna.Study.set_user_attr
+def test_no_rejections_are_not_written(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written(*_: Any) -> None:
+        raise AssertionError
 
-    def watched(self: optuna.Study, key: str, value: Any) -> None:
-        written.append(key)
-        original(self, key, value)
-
-    monkeypatch.setattr(optuna.Study, "set_user_attr", watched)
+    monkeypatch.setattr(optuna.Study, "set_user_attr", written)
     study.count_rejected({})
-    study.count_rejected({"macs": 1})
-    study.count_rejected({"macs": 1})
-    assert written == ["rejected"]
 
 
 # --- Full training ------------------------------------------------------------------------------

@@ -127,3 +127,23 @@ def test_a_setting_that_is_none_is_told(text: str, sentence: str) -> None:
     with pytest.raises(UserError) as error:
         chosen("--set", text)
     assert sentence in str(error.value)
+
+
+def test_a_reserved_folder_is_made_and_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [arguments.reserved("a") for _ in range(3)] == [Path(f"runs/a-{i}") for i in (1, 2, 3)]
+    assert all(Path(f"runs/a-{i}").is_dir() for i in (1, 2, 3))
+    asked, original = iter([Path("runs/a-1")]), arguments.new_folder
+    monkeypatch.setattr(arguments, "new_folder", lambda name: next(asked, None) or original(name))
+    assert arguments.reserved("a") == Path("runs/a-4"), "another process had made the first"
+
+
+def test_a_folder_that_cannot_be_reserved_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").touch()
+    with pytest.raises(UserError, match="the output folder runs/a-1 cannot be written: "):
+        arguments.reserved("a")

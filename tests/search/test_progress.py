@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from results.trial import Estimate, Proposal, Score, Trial
+from search.config import RunConfig
 from search.limits import Limits
 from search.progress import RunDisplay
-from search.runner import RunConfig
 from search_space import ZOO, space
 from searchers.rungs import Halving
 from trainers.data import DataSplits, load_data
@@ -57,7 +57,7 @@ def test_a_terminal_shows_which_rung_is_trained(config: RunConfig, data: DataSpl
         display.started(config, data, [])
         climbing = dataclasses.replace(RUNNING, rungs=(SCORE,))
         display.training_begun(climbing)
-        display.trial_step(1, 2)
+        display.trial_step(climbing, 1, 2)
         (task,) = display._progress.tasks
         assert task.description == "networks (rung 2 of 2)"
         assert task.completed == 0.75, "one rung of two and half of the other"
@@ -70,7 +70,7 @@ def test_a_file_gets_a_line_per_network(config: RunConfig, data: DataSplits) -> 
     with RunDisplay(Console(file=shown, width=160)) as display:
         display.started(config, data, [])
         display.training_begun(RUNNING)
-        display.trial_step(1, 2)
+        display.trial_step(RUNNING, 1, 2)
         ended = dataclasses.replace(RUNNING, state="complete", score=SCORE, rungs=(SCORE,))
         display.trial_ended(ended)
     assert "Scored   after 1 epoch at 8x8 or 2 epochs at 16x16 on 1,077 images" in shown.getvalue()

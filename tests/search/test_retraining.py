@@ -15,8 +15,8 @@ from results.folder import RunFolder
 from results.tables import winners
 from results.trial import Trial
 from search.cli import main
+from search.config import RunConfig
 from search.retraining import default_recipe, default_resolution
-from search.runner import RunConfig
 from trainers.recipes import RECIPES
 
 Json = Callable[..., Any]

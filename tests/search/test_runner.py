@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,13 @@ import pytest
 from results.folder import RunFolder
 from results.trial import Score, Trial
 from search import runner
+from search.config import RunConfig
+from search.executors import Here
+from search.jobs import Job
 from search.limits import Limits
-from search.runner import Ready, RunConfig
-from search_space import NetworkSpec, UserError, space
+from search.runner import Ready
+from search_space import UserError, space
 from searchers.rungs import Halving
-from trainers.recipe import Recipe
 from trainers.training import TrainingFailed
 
 HALVING = Halving.parse("1@8,3@8,3@16", resolution=32, keep=2)
@@ -25,7 +29,7 @@ Call = tuple[str, int, int, int]
 
 
 class Trainings:
-    """Stands in for ``train_proxy``: accuracies follow from network and rung.
+    """Stands in for trainings: accuracies follow from network and rung.
 
     The ``killed_at``-th training ends the process, those of ``failing`` epochs fail.
     """
@@ -35,19 +39,18 @@ class Trainings:
         self.killed_at = 0
         self.failing = 0
 
-    def __call__(
-        self, spec: NetworkSpec, data: Any, recipe: Recipe, *, seed: int, resolution: int, **_: Any
-    ) -> Score:
-        self.calls.append((spec.id, recipe.epochs, resolution, seed))
+    def __call__(self, job: Job, *_: Any) -> Score:
+        spec, (epochs, resolution) = job.trial.proposal.spec, (job.rung.epochs, job.rung.resolution)
+        self.calls.append((spec.id, epochs, resolution, job.seed))
         if len(self.calls) == self.killed_at:
             raise KeyboardInterrupt
-        if recipe.epochs == self.failing:
+        if epochs == self.failing:
             raise TrainingFailed("no luck")
         fraction = int(spec.id[:4], 16) / 0xFFFF
         return Score(
-            accuracy=fraction * recipe.epochs * resolution / 48,
+            accuracy=fraction * epochs * resolution / 48,
             loss=1.0,
-            epochs=recipe.epochs,
+            epochs=epochs,
             wall_s=float(len(self.calls)),
         )
 
@@ -57,21 +60,29 @@ class Watch:
 
     def __init__(self) -> None:
         self.begun: list[tuple[int, int]] = []
+        self.warnings: list[str] = []
 
     def started(self, config: RunConfig, data: Any, trials: Sequence[Trial]) -> None: ...
 
     def training_begun(self, trial: Trial) -> None:
         self.begun.append((trial.number, len(trial.rungs) + 1))
 
-    def trial_step(self, step: int, steps: int) -> None: ...
+    def trial_step(self, trial: Trial, step: int, steps: int) -> None: ...
+
+    def training_stopped(self, trial: Trial) -> None: ...
 
     def trial_ended(self, trial: Trial) -> None: ...
+
+    def waiting(self, trials: int) -> None: ...
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 @pytest.fixture
 def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
     made = Trainings()
-    monkeypatch.setattr(runner, "train_proxy", made)
+    monkeypatch.setattr(runner, "Here", lambda data, progress: Here(data, progress, made))
     return made
 
 
@@ -204,9 +215,9 @@ def test_no_rung_begins_after_the_time_limit(
     config: RunConfig, ready: Ready, trainings: Trainings, tmp_path: Path
 ) -> None:
     assert go(config, ready, tmp_path / "run", timeout_s=0.0) == []
-    clock = iter([0.0, 0.0, 5.0])
+    now = time.monotonic()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner.time, "monotonic", lambda: next(clock))
+        patch.setattr(runner.time, "monotonic", lambda: now + 5.0 * len(trainings.calls))
         (trial,) = go(config, ready, tmp_path / "run", timeout_s=1.0)
     assert (trial.state, len(trial.rungs)) == ("running", 1)
     (first,) = go(dataclasses.replace(config, trials=1), ready, tmp_path / "run")
@@ -221,3 +232,39 @@ def test_without_rungs_trials_are_as_they_were(
     trials = go(config, ready, tmp_path / "run")
     assert [t.rungs for t in trials] == [()] * 3
     assert [c[1:3] for c in trainings.calls] == [(config.recipe.epochs, 16)] * 3
+
+
+def test_files_that_cannot_be_written_do_not_stop_the_search(
+    config: RunConfig,
+    ready: Ready,
+    trainings: Trainings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read_only(*_: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "trials.csv")
+
+    watch = Watch()
+    config = dataclasses.replace(config, trials=3, halving=None, resolution=16)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_results", read_only)
+        with pytest.raises(UserError, match=r"cannot be written: .*Read-only file system: 'trials"):
+            go(config, ready, tmp_path / "run", watch=watch)
+    assert len(watch.warnings) == 1
+    assert not (tmp_path / "run" / "trials.csv").exists()
+    assert [t.state for t in RunFolder.open(tmp_path / "run").study().trials()] == ["complete"] * 3
+    go(config, ready, tmp_path / "run")
+    assert len(trainings.calls) == 3
+    assert (tmp_path / "run" / "trials.csv").exists()
+
+
+def test_a_loss_that_is_not_finite_fails_its_trial_only(
+    config: RunConfig, ready: Ready, trainings: Trainings, tmp_path: Path
+) -> None:
+    trainings.failing = 1
+    with pytest.raises(UserError, match="the last 5 trainings failed, the last because no luck"):
+        go(config, ready, tmp_path / "run")
+    failed = RunFolder.open(tmp_path / "run").study().trials()
+    assert [t.failure for t in failed] == ["no luck"] * 5
+    trainings.failing = 0
+    assert sum(t.state == "complete" for t in go(config, ready, tmp_path / "run")) == 7

@@ -12,7 +12,9 @@ import numpy as np
 import optuna
 import pytest
 
-from results.study import DIRECTIONS, Study, sqlite_url
+from results.making import DIRECTIONS
+from results.storage import sqlite_url
+from results.study import Study
 from results.trial import Proposal, Trial
 from search_space import NetworkSpec, SearchSpace, macs
 from search_space.admission import cheapest

@@ -1,0 +1,68 @@
+"""The heartbeat of trials that this process holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+
+from results import heart
+from results.heart import Heart
+from results.storage import sqlite_url
+from results.study import Study
+from results.trial import Estimate, Proposal, Score
+from search_space import SearchSpace
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study.create(sqlite_url(tmp_path / "s.db"), "run", {})
+
+
+def test_it_moves_for_held_trials_only(
+    study: Study,
+    space: SearchSpace,
+    proposal: Callable[..., Proposal],
+    estimate: Estimate,
+    score: Callable[[float], Score],
+) -> None:
+    held, left, done = (study.start(space, proposal(d), estimate, {}, "me") for d in (1, 2, 3))
+    beating = Heart(study)
+    for trial in (held, left, done):
+        beating.hold(trial)
+    beating.let_go(left)
+    study.complete(done, score(0.5))
+    beating.beat()
+    beating.beat()
+    assert [t.heartbeat for t in study.trials()] == [2, 0, 0]
+
+
+def test_a_storage_that_fails_for_a_moment_does_not_stop_it(
+    study: Study,
+    space: SearchSpace,
+    proposal: Callable[..., Proposal],
+    estimate: Estimate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heart, "BEAT_S", 0.01)
+    fails = [True]
+    original = Study.beat
+
+    def sometimes(self: Study, *arguments: object) -> None:
+        if fails:
+            fails.pop()
+            raise optuna.exceptions.StorageInternalError("gone")
+        original(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Study, "beat", sometimes)
+    beating = Heart(study)
+    trial = study.start(space, proposal(), estimate, {}, "me")
+    beating.hold(trial)
+    beating.start()
+    while study.trial(0).heartbeat < 2:
+        assert beating._thread.is_alive()
+    beating.stop()
+    assert not beating._thread.is_alive()
+    assert not fails
