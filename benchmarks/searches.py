@@ -5,7 +5,7 @@
 Every way of ``WAYS`` is one ``search run`` of the same space and budget. The runs of a seed go on
 side by side, one thread each, so that what else the machine does slows all of them alike; no
 training begins after ``--seconds``. Judged is the hypervolume of what was trained in the last rung
-alone, above chance and left of the slowest network of any run, as a share of that rectangle.
+alone, above chance (which every way is told) and left of the slowest network of any run, as a share of that rectangle.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def run_side_by_side(seed: int, seconds: float, budget: str, folder: Path) -> di
         out = folder / f"{seed}-{number}"
         command = [sys.executable, "-m", "search", "run", "--budget", budget, "--seed", str(seed)]
         command += ["--trials", MORE_THAN_ANY, "--timeout", f"{seconds:g}s", "--json", *chosen]
+        command += ["--least-accuracy", str(CHANCE)]
         process = subprocess.Popen(
             [*command, "--out", str(out)],
             env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -109,6 +109,13 @@ def _parser() -> argparse.ArgumentParser:
         " only the best networks of each go on to the next",
     )
     p.add_argument("--keep", type=int, metavar="N", help="one network in N goes on (default 3)")
+    p.add_argument(
+        "--least-accuracy",
+        type=float,
+        metavar="A",
+        help="networks below this fraction are of no use: spend no training on the lower end of the"
+        " front (default: where nine in ten networks are better)",
+    )
     p.add_argument("--retrain", type=int, metavar="K", help="then train K winners in full")
     p.add_argument(
         "--retrain-recipe", metavar="NAME", help="how (default: the space's paper; quick on digits)"

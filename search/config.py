@@ -12,9 +12,9 @@ from searchers.rungs import Halving, Rung
 from trainers.recipe import Recipe
 from trainers.recipes import RECIPES
 
-SETTINGS_VERSION = 3
-READABLE_VERSIONS = (2, SETTINGS_VERSION)
-"""Version 2 knows no rungs, and is otherwise the same."""
+SETTINGS_VERSION = 4
+READABLE_VERSIONS = (2, 3, SETTINGS_VERSION)
+"""Version 2 knows no rungs, version 3 no least accuracy; they are otherwise the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,8 @@ class RunConfig:
 
     ``recipe`` is that of the short trainings, at ``resolution`` pixels; with ``halving`` the epochs
     and the pixels are those of its rungs instead. ``data_limit`` is the most training images read
-    from a folder tree.
+    from a folder tree. ``least_accuracy`` is the fraction below which an accuracy is of no use; None
+    leaves that to the searcher.
     """
 
     space: SearchSpace
@@ -36,6 +37,7 @@ class RunConfig:
     resolution: int = 32
     data_limit: int = 20_000
     halving: Halving | None = None
+    least_accuracy: float | None = None
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -44,6 +46,10 @@ class RunConfig:
             raise UserError(f"`seed` (={self.seed}) must be at least 0")
         if self.resolution < 1:
             raise UserError(f"`resolution` (={self.resolution}) must be at least 1")
+        if self.least_accuracy is not None and not 0 <= self.least_accuracy < 1:
+            raise UserError(
+                f"`least_accuracy` (={self.least_accuracy:g}) must be a fraction from 0 to below 1"
+            )
 
     @property
     def rungs(self) -> tuple[Rung, ...]:
@@ -70,7 +76,7 @@ class RunConfig:
         if version not in READABLE_VERSIONS:
             raise UserError(
                 f"the study's settings have version {version}, read here are"
-                f" {' and '.join(map(str, READABLE_VERSIONS))};"
+                f" {', '.join(map(str, READABLE_VERSIONS))};"
                 " continue it with the release that made it"
             )
         values["space"] = SearchSpace.from_dict(values["space"])

@@ -124,7 +124,12 @@ def run(
         UserError: too many trainings in a row have failed, or what is found out cannot be written.
     """
     deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
-    admission = Admission(config.limits.ratios, ready.inside, config.limits.known)
+    admission = Admission(
+        config.limits.ratios,
+        ready.inside,
+        config.limits.known,
+        least_accuracy=config.least_accuracy,
+    )
     searcher = make_searcher(config.searcher, config.space, admission, config.seed)
     with ExitStack() as stack:
         stack.enter_context(storage_failures(folder.storage))

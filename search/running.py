@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         recipe=arguments.chosen_recipe(args, RECIPES["proxy"]),
         resolution=args.resolution,
         halving=arguments.halving(args),
+        least_accuracy=args.least_accuracy,
     )
     timeout_s = _timeout(args)
     storage = absolute_url(args.storage) if args.storage is not None else None

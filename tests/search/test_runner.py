@@ -118,7 +118,7 @@ def test_settings_come_back_and_those_without_rungs_are_read(config: RunConfig) 
     before = {**without.to_settings(), "version": 2}
     del before["halving"]
     assert RunConfig.from_settings(before) == without
-    with pytest.raises(UserError, match="version 1, read here are 2 and 3; continue it with"):
+    with pytest.raises(UserError, match="version 1, read here are 2, 3, 4; continue it with"):
         RunConfig.from_settings({"version": 1})
 
 

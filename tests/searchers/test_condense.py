@@ -78,3 +78,19 @@ def test_scores_of_a_lower_rung_are_not_taken_for_those_of_the_last(
         else:
             searcher.tell(dataclasses.replace(long, rungs=(short.score, long.score)))
     assert np.mean(found[START:]) > np.mean(found[:START]) + 0.04
+
+
+def test_what_is_of_no_use_is_not_improved(make: Make, small: SearchSpace, complete: End) -> None:
+    def mean_cost(least_accuracy: float | None) -> float:
+        searcher = make("condense", small, limit=NO_LIMIT)
+        searcher.admission.least_accuracy = least_accuracy
+        costs = []
+        for number in range(START + 10):
+            proposal = searcher.ask(number)
+            costs.append(np.log(macs(proposal.spec)))
+            # The more it costs, the better.
+            searcher.tell(scored(complete(number, proposal), 0.05 * costs[-1]))
+        return float(np.mean(costs[START:]))
+
+    # That of a network in the upper part of the costs.
+    assert mean_cost(0.05 * np.log(4e6)) > mean_cost(None) + 0.2

@@ -159,3 +159,8 @@ VARIATIONS = {
 @pytest.mark.parametrize("text", VARIATIONS)
 def test_a_variation_makes_a_network(text: str, refused: Callable[..., str]) -> None:
     refused([*SWEEP, "--seeds", "1", "--vary", text], VARIATIONS[text])
+
+
+@pytest.mark.parametrize("text", ["1", "60", "-0.1", "nan", "inf"])
+def test_the_least_accuracy_is_a_fraction(text: str, refused: Callable[..., str]) -> None:
+    refused([*RUN, f"--least-accuracy={text}"], "`least_accuracy` (=", "must be a fraction from 0")
