@@ -5,7 +5,8 @@
 Every way of ``WAYS`` is one ``search run`` of the same space and budget. The runs of a seed go on
 side by side, one thread each, so that what else the machine does slows all of them alike; no
 training begins after ``--seconds``. Judged is the hypervolume of what was trained in the last rung
-alone, above chance (which every way is told) and left of the slowest network of any run, as a share of that rectangle.
+alone, above chance (which every way is told) and left of the slowest network of any run, as a
+share of that rectangle.
 """
 
 from __future__ import annotations

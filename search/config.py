@@ -23,8 +23,8 @@ class RunConfig:
 
     ``recipe`` is that of the short trainings, at ``resolution`` pixels; with ``halving`` the epochs
     and the pixels are those of its rungs instead. ``data_limit`` is the most training images read
-    from a folder tree. ``least_accuracy`` is the fraction below which an accuracy is of no use; None
-    leaves that to the searcher.
+    from a folder tree. ``least_accuracy`` is the fraction below which an accuracy is of no use;
+    None leaves that to the searcher.
     """
 
     space: SearchSpace
