@@ -37,7 +37,7 @@ class Known:
     Args:
         cost: The objective that is minimised, predicted milliseconds as a rule.
         inputs: Whatever may tell something of the accuracy, by name: costs, or scores at
-            initialisation. Only the order of their values matters; they may be infinite.
+            initialisation. Their unit does not matter; they may be infinite.
     """
 
     cost: float

@@ -98,7 +98,8 @@ class Features:
     """Networks as rows of numbers, by what is typical of a space.
 
     Unordered choices are one feature per choice, ordered ones their position. Known inputs are
-    their quantile among the typical networks, so that neither units nor outliers matter.
+    two: their quantile among the typical networks, which no outlier disturbs, and their value
+    within those networks' range, which tells the few at either end apart, of costs as a logarithm.
     Features of one choice or input form a group, within which two typical networks differ by 1 in
     the root mean square; what never differs is left at 0.
     """
@@ -110,7 +111,7 @@ class Features:
             for name in typical[0].known.inputs
         }
         widths = [1 if d.ordered else len(d.choices) for d in space.dimensions]
-        widths += [1] * len(self._inputs)
+        widths += [2] * len(self._inputs)
         self.groups = np.repeat(np.arange(len(widths)), widths)
         variance = np.bincount(self.groups, self._raw(typical).var(0))[self.groups]
         self._scale = np.divide(
@@ -129,10 +130,29 @@ class Features:
             columns.append(at[:, None].astype(float) if d.ordered else np.eye(len(position))[at])
         for name, typical in self._inputs.items():
             values = np.array([m.known.inputs[name] for m in members])
-            below = np.searchsorted(typical, values, "left")
-            up_to = np.searchsorted(typical, values, "right")
-            columns.append(((below + up_to) / (2 * len(typical)))[:, None])
+            columns += [_quantiles(values, typical), _within(values, typical)]
         return np.hstack(columns)
+
+
+def _quantiles(values: Array, typical: Array) -> Array:
+    """Of values ``(m,)`` among sorted typical ones; ``(m, 1)``."""
+    below = np.searchsorted(typical, values, "left")
+    up_to = np.searchsorted(typical, values, "right")
+    quantiles: Array = (below + up_to) / (2 * len(typical))
+    return quantiles[:, None]
+
+
+def _within(values: Array, typical: Array) -> Array:
+    """Values ``(m,)`` within the finite typical ones; varies as the quantiles do; ``(m, 1)``."""
+    finite = typical[np.isfinite(typical)]
+    if not len(finite):
+        return np.zeros((len(values), 1))
+    values = np.clip(values, finite[0], finite[-1])
+    if finite[0] > 0:
+        values, finite = np.log(values), np.log(finite)
+    deviation = float(finite.std()) or 1.0
+    within: Array = (values - finite.mean()) / (np.sqrt(12) * deviation)
+    return within[:, None]
 
 
 def relatives(

@@ -46,22 +46,43 @@ def test_features_of_a_group_have_one_scale(wide: SearchSpace, admission: Admit)
     assert variance == pytest.approx(0.5)
 
 
-def test_inputs_count_by_their_order_alone(tiny: SearchSpace) -> None:
+Scale = Callable[[float], float]
+
+
+def inputs_scaled(space: SearchSpace, scale: Scale) -> np.ndarray:
+    """The two features of an input that is a function of the cost, by rising cost."""
     from searchers import Known
 
-    def gate(scale: Callable[[float], float]) -> Admission:
-        return Admission(
-            lambda spec: {},
-            tiny.sample(np.random.default_rng(0)),
-            lambda spec: Known(cost=macs(spec), inputs={"score": scale(macs(spec))}),
-        )
+    gate = Admission(
+        lambda spec: {},
+        space.sample(np.random.default_rng(0)),
+        lambda spec: Known(cost=macs(spec), inputs={"score": scale(macs(spec))}),
+    )
+    members = drawn(Priced(space, gate), np.random.default_rng(0))
+    rows = Features(space, members)(members)[:, -2:]
+    return rows[np.argsort([m.known.cost for m in members])]
 
-    rows = []
-    for scale in (float, np.log, lambda count: -np.inf if count < 4e5 else count):
-        members = drawn(Priced(tiny, gate(scale)), np.random.default_rng(0))
-        rows.append(Features(tiny, members)(members)[:, -1])
-    assert rows[1] == pytest.approx(rows[0])
-    assert np.isfinite(rows[2]).all()
+
+@pytest.mark.parametrize("scale", [lambda count: 1e-9 * count, lambda count: 7 * count])
+def test_the_unit_of_an_input_does_not_matter(tiny: SearchSpace, scale: Scale) -> None:
+    assert inputs_scaled(tiny, scale) == pytest.approx(inputs_scaled(tiny, float))
+
+
+def test_outliers_leave_the_quantiles_of_an_input_as_they_are(tiny: SearchSpace) -> None:
+    plain = inputs_scaled(tiny, float)
+    largest = np.unique(plain[:, 0]).max()
+    assert largest > np.median(plain[:, 0])
+    far = inputs_scaled(tiny, lambda count: -1e300 if count < 4e5 else count)
+    infinite = inputs_scaled(tiny, lambda count: -np.inf if count < 4e5 else count)
+    assert np.isfinite(far).all()
+    assert np.isfinite(infinite).all()
+    assert infinite[:, 0] == pytest.approx(far[:, 0])
+    assert np.all(np.diff(infinite, axis=0) >= -1e-12)
+
+
+def test_the_ends_of_an_input_are_told_apart(tiny: SearchSpace) -> None:
+    quantile, value = inputs_scaled(tiny, lambda count: np.exp(count / 1e5)).T
+    assert np.diff(value)[-1] > 1.5 * np.diff(quantile)[-1]
 
 
 def test_relatives_are_combinations_of_the_space(wide: SearchSpace) -> None:
