@@ -1,6 +1,6 @@
 """A driver of a shared study whose trainings are pretended: it is run, and killed, by tests.
 
-python shared_study.py FOLDER STORAGE TRIALS WORKERS
+python shared_study.py FOLDER STORAGE TRIALS WORKERS [local|ray]
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def configured(trials: int) -> RunConfig:
     )
 
 
-def drive(path: Path, storage: str, trials: int, workers: int) -> int:
+def drive(path: Path, storage: str, trials: int, workers: int, kind: str = "local") -> int:
     quiet_optuna()
     config = configured(trials)
     if (path / "run.yaml").exists():
@@ -112,6 +112,10 @@ def drive(path: Path, storage: str, trials: int, workers: int) -> int:
     ready = Ready(inside=config.limits.feasible(config.space), data=no_data(config))
 
     def executor(on_progress: Any) -> Any:
+        if kind == "ray":
+            from search.ray import Ray
+
+            return Ray(config, on_progress, workers=workers, how=pretend, loading=no_data)
         if workers:
             return Workers(workers, config, on_progress, how=pretend, loading=no_data)
         return nullcontext(Here(ready.data, on_progress, pretend))
@@ -122,9 +126,9 @@ def drive(path: Path, storage: str, trials: int, workers: int) -> int:
 
 
 if __name__ == "__main__":
-    out, url, trials, workers = sys.argv[1:5]
+    out, url, trials, workers, *kind = sys.argv[1:]
     try:
-        code = drive(Path(out), url, int(trials), int(workers))
+        code = drive(Path(out), url, int(trials), int(workers), *kind)
     except UserError as error:
         print(f"search: {error}", file=sys.stderr)
         code = error.exit_code
