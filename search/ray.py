@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 os.environ.update(
     RAY_CHDIR_TO_TRIAL_DIR="0",
     RAY_AIR_NEW_OUTPUT="0",
+    RAY_DEDUP_LOGS_SKIP_REGEX=".",
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
     TUNE_GLOBAL_CHECKPOINT_S="1000000000",
     TUNE_PRINT_ALL_TRIAL_ERRORS="0",
 )
-"""Tune leaves the directory of a worker alone, writes no tables and no copy of its state, and is
-silent."""
+"""Before Ray is imported: Tune leaves the directory of a worker alone, writes no tables and no copy
+of its state, and both are silent."""
 ray: Any = import_optional("ray", extra="ray")
 tune: Any = import_optional("ray.tune", extra="ray")
 
@@ -225,6 +226,10 @@ def _first_line(error: Exception) -> str:
 # --- In the thread of Tune ------------------------------------------------------------------------
 
 
+class _SearchOver(BaseException):
+    """No Exception: after one Tune would wait for the steps that its workers are in."""
+
+
 class _Exchange:
     """What passes between the thread of the loop and that of Tune."""
 
@@ -237,12 +242,9 @@ class _Exchange:
         self.over = threading.Event()
 
     def check(self) -> None:
-        """Ends the thread of Tune once the search is over.
-
-        With what is no error: after one Tune would wait for the steps that workers are in.
-        """
+        """Ends Tune once the search is over."""
         if self.over.is_set():
-            sys.exit()
+            raise _SearchOver
 
 
 def _tune(doing: Any, exchange: _Exchange, threads: int, folder: str) -> None:
@@ -263,6 +265,8 @@ def _tune(doing: Any, exchange: _Exchange, threads: int, folder: str) -> None:
             verbose=0,
         )
         error = UserError("Ray Tune has ended")
+    except _SearchOver:
+        return
     except Exception as caught:
         error = UserError(f"Ray Tune has ended by {_first_line(caught)}")
     exchange.told.put(error)

@@ -67,6 +67,17 @@ def faulty(job: Job, data: Any, on_step: OnStep) -> Score:
     return pretend(job, data, on_step)
 
 
+def killed_once(job: Job, data: Any, on_step: OnStep) -> Score:
+    """A training that kills its process, of trial 1 for the first time."""
+    if job.trial.number == 1:
+        try:
+            Path(os.environ["KILLED"]).touch(exist_ok=False)
+        except FileExistsError:
+            return pretend(job, data, on_step)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return pretend(job, data, on_step)
+
+
 def no_start(config: RunConfig) -> dict[int, Any]:
     os._exit(7)
 
