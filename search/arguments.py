@@ -72,10 +72,22 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         metavar="N",
-        help="processes that train, one network each (default: this one alone)",
+        help="processes that train, one network each (default: this one alone; with ray as many as"
+        " there are CPUs for)",
     )
     parser.add_argument(
         "--threads", type=int, metavar="T", help="of each worker (default 1), or of this process"
+    )
+    parser.add_argument(
+        "--executor",
+        choices=("local", "ray"),
+        default="local",
+        help="where workers are: processes of this machine, or of a Ray cluster",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of the Ray cluster, or auto for that of this machine (default: one is begun here)",
     )
 
 

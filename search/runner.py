@@ -98,8 +98,27 @@ def prepare(config: RunConfig, *, download: bool = False) -> Ready:
 MakeExecutor = Callable[[OnProgress], AbstractContextManager[Executor]]
 
 
-def executor(config: RunConfig, ready: Ready, workers: int | None, threads: int) -> MakeExecutor:
-    """What does the jobs: so many processes of so many threads each, or this one for None."""
+def executor(
+    config: RunConfig,
+    ready: Ready,
+    workers: int | None,
+    threads: int,
+    *,
+    ray: bool = False,
+    address: str | None = None,
+) -> MakeExecutor:
+    """What does the jobs: so many processes of so many threads each, or this one for None; with
+    ``ray`` those of the cluster at ``address``, as many as there is room for.
+
+    Raises:
+        UserError: Ray is not installed.
+    """
+    if ray:
+        from search.ray import Ray
+
+        return lambda on_progress: Ray(
+            config, on_progress, address=address, workers=workers, threads=threads
+        )
     if workers is None:
         return lambda on_progress: nullcontext(Here(ready.data, on_progress))
     return lambda on_progress: Workers(workers, config, on_progress, threads=threads)

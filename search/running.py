@@ -80,6 +80,13 @@ def _check_workers(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise UserError(f"--{name} {value} must be at least 1")
+    if args.executor == "ray":
+        from search.ray import must_answer  # raises where Ray is not installed
+
+        if args.address is not None:
+            must_answer(args.address)
+    elif args.address is not None:
+        raise UserError(f"--address {args.address} is that of a Ray cluster: add --executor ray")
 
 
 def _timeout(args: argparse.Namespace) -> float | None:
@@ -125,11 +132,14 @@ def _run(
     from search import runner, tables
     from search.progress import RunDisplay
 
-    if args.workers is None and args.threads is not None:
+    ray = args.executor == "ray"
+    if args.workers is None and args.threads is not None and not ray:
         import torch
 
         torch.set_num_threads(args.threads)
-    doing = runner.executor(config, ready, args.workers, args.threads or 1)
+    doing = runner.executor(
+        config, ready, args.workers, args.threads or 1, ray=ray, address=args.address
+    )
     try:
         with folder.locked(), RunDisplay(Console(stderr=True), quiet=args.json) as watch:
             outcome = runner.run(

@@ -11,7 +11,8 @@ from search_space.errors import UserError
 
 # onnxruntime from 1.29 on reports what it runs to its makers, on Linux too, unless told not to
 # before it is loaded (microsoft/onnxruntime, pull request 27379).
-QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
+# Ray counts its users likewise, and is told in the same way.
+QUIET = {"ORT_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def import_optional(name: str, *, extra: str) -> Any:

@@ -165,6 +165,25 @@ def test_nni_stays_in_one_file() -> None:
     assert mentioned == {"searchers/nni.py"}
 
 
+def test_ray_stays_in_one_file() -> None:
+    # It is imported by its name, and that file where a search asks for it.
+    mentioned = {
+        str(path.relative_to(ROOT))
+        for package in MAY_IMPORT
+        for path in files(package)
+        if 'import_optional("ray' in path.read_text(encoding="utf-8")
+        or any(under(name, ("ray",)) for name in imported_by(path))
+    }
+    assert mentioned == {"search/ray.py"}
+    importers = {
+        str(path.relative_to(ROOT))
+        for package in MAY_IMPORT
+        for path in files(package)
+        if "search.ray" in imported_by(path, at_import=True)
+    }
+    assert importers == set(), "it is imported inside functions"
+
+
 @pytest.mark.parametrize("name", WITHOUT_TORCH)
 def test_pricing_modules_do_not_import_torch(name: str) -> None:
     found = imported_by(ROOT / "search_space" / f"{name}.py", at_import=True)

@@ -1,6 +1,6 @@
 """A driver of a shared study whose trainings are pretended: it is run, and killed, by tests.
 
-python shared_study.py FOLDER STORAGE TRIALS WORKERS
+python shared_study.py FOLDER STORAGE TRIALS WORKERS [local|ray]
 """
 
 from __future__ import annotations
@@ -67,6 +67,17 @@ def faulty(job: Job, data: Any, on_step: OnStep) -> Score:
     return pretend(job, data, on_step)
 
 
+def killed_once(job: Job, data: Any, on_step: OnStep) -> Score:
+    """A training that kills its process, of trial 1 for the first time."""
+    if job.trial.number == 1:
+        try:
+            Path(os.environ["KILLED"]).touch(exist_ok=False)
+        except FileExistsError:
+            return pretend(job, data, on_step)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return pretend(job, data, on_step)
+
+
 def no_start(config: RunConfig) -> dict[int, Any]:
     os._exit(7)
 
@@ -101,7 +112,7 @@ def configured(trials: int) -> RunConfig:
     )
 
 
-def drive(path: Path, storage: str, trials: int, workers: int) -> int:
+def drive(path: Path, storage: str, trials: int, workers: int, kind: str = "local") -> int:
     quiet_optuna()
     config = configured(trials)
     if (path / "run.yaml").exists():
@@ -112,6 +123,10 @@ def drive(path: Path, storage: str, trials: int, workers: int) -> int:
     ready = Ready(inside=config.limits.feasible(config.space), data=no_data(config))
 
     def executor(on_progress: Any) -> Any:
+        if kind == "ray":
+            from search.ray import Ray
+
+            return Ray(config, on_progress, workers=workers, how=pretend, loading=no_data)
         if workers:
             return Workers(workers, config, on_progress, how=pretend, loading=no_data)
         return nullcontext(Here(ready.data, on_progress, pretend))
@@ -122,9 +137,9 @@ def drive(path: Path, storage: str, trials: int, workers: int) -> int:
 
 
 if __name__ == "__main__":
-    out, url, trials, workers = sys.argv[1:5]
+    out, url, trials, workers, *kind = sys.argv[1:]
     try:
-        code = drive(Path(out), url, int(trials), int(workers))
+        code = drive(Path(out), url, int(trials), int(workers), *kind)
     except UserError as error:
         print(f"search: {error}", file=sys.stderr)
         code = error.exit_code
