@@ -21,7 +21,7 @@ import numpy as np
 
 from results.heart import Heart
 from results.ownership import Owner, Watch
-from results.storage import STORAGE_ERRORS
+from results.patience import StorageFailed
 from results.study import Study
 from results.trial import Score, Trial
 from search.config import RunConfig
@@ -80,7 +80,7 @@ class Loop:
     def __exit__(self, *_: object) -> None:
         """Leaves what was not done to others; a storage that fails now has failed before."""
         self._heart.stop()
-        with suppress(*STORAGE_ERRORS):
+        with suppress(StorageFailed):
             for trial in self._mine.values():
                 self.study.release(trial)
 
@@ -212,7 +212,9 @@ class Loop:
         """Takes over the first trial that its owner has abandoned."""
         self._synchronise()
         for trial in self._running():
-            if trial.number in self._mine or not self._watch.is_abandoned(trial):
+            # What we began and do not know of was written as its connection was cut.
+            ours = trial.owner == self._owner
+            if trial.number in self._mine or not (ours or self._watch.is_abandoned(trial)):
                 continue
             taken = self.study.take_over(trial, self._owner)
             if taken.state == "running" and taken.owner == self._owner:

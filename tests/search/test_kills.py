@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from results.ownership import Owner
-from results.storage import absolute_url
 from results.study import Study
 from results.trial import Score, Trial
+from results.urls import absolute_url
 from search_space import UserError
 
 SCRIPT = Path(__file__).with_name("shared_study.py")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from results.ownership import LEASE_S, Owner, Watch
-from results.storage import sqlite_url
 from results.study import Study
 from results.trial import Score, Trial
+from results.urls import sqlite_url
 from search.config import RunConfig
 from search.jobs import Ended, Failed, Job, Lost, Scored
 from search.limits import Limits
