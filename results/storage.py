@@ -39,7 +39,7 @@ TRIES = 5
 
 def quiet_optuna() -> None:
     """Leaves the terminal to the command; failures still raise."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def open_storage(storage: str) -> BaseStorage:

@@ -34,7 +34,7 @@ from results.records import FAILURE, HEARTBEAT, OWNER, RUNGS, WITHDRAWN, begun
 from results.storage import exclusively, open_storage
 from results.trial import Estimate, Proposal, Retrained, Score, Trial, rung_values
 from results.urls import shown_url
-from search_space.errors import UserError
+from search_space.errors import UserError, shown
 from search_space.searchable import Searchable
 
 RETRAINED = "retrained trial {}"
@@ -134,7 +134,7 @@ class Study:
     @property
     def settings(self) -> dict[str, Any]:
         """What :meth:`create` was given."""
-        return dict(self._study.user_attrs[SETTINGS])
+        return self._table(SETTINGS)
 
     def replace_settings(self, settings: Mapping[str, Any]) -> None:
         """Writes the settings anew, where a resumed run is to go further."""
@@ -143,7 +143,13 @@ class Study:
     @property
     def rejected(self) -> dict[str, int]:
         """Proposals that never became trials, by reason."""
-        return dict(self._study.user_attrs.get(REJECTED, {}))
+        return self._table(REJECTED)
+
+    def _table(self, name: str) -> dict[str, Any]:
+        found = self._study.user_attrs.get(name, {})
+        if not isinstance(found, dict):
+            raise damaged(self._url, f"its attribute `{name}` is {shown(found)}")
+        return dict(found)
 
     def count_rejected(self, more: Mapping[str, int]) -> None:
         """Adds to the counts by reason; of two processes that do so at once one may be lost."""
