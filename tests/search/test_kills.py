@@ -132,8 +132,10 @@ def check_complete(trials: list[Trial]) -> None:
     complete = [t for t in trials if t.state == "complete"]
     assert len(complete) == TRIALS
     assert len({t.proposal.spec.id for t in complete}) == TRIALS
-    # One may be left that was killed before it saw that enough others were begun.
-    assert all(_has_ended(t.owner) for t in trials if t.state == "running")
+    # One may be left that was begun and killed after the last one had ended.
+    running = [t for t in trials if t.state == "running"]
+    assert len(running) <= 1
+    assert all(_has_ended(t.owner) for t in running)
     # A network is failed only where three of its workers were killed.
     assert all("processes that trained it" in str(t.failure) for t in trials if t.state == "failed")
     for trial in complete:
