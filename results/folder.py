@@ -2,7 +2,8 @@
 
 ::
 
-    run.yaml                  storage URL and name of the study, which is the only record
+    run.yaml                  storage URL and name of the study, which is the only record; a
+                              password in the URL is not written down
     study.db                  the study, unless it lives in another storage
     trials.csv, pareto.csv    all trials; the Pareto front
     best/architecture.yaml    the most accurate network inside the budget
@@ -19,10 +20,10 @@ from typing import Any
 
 import yaml
 
-from results.storage import sqlite_url
 from results.study import Study
 from results.tables import most_accurate, pareto_front, trials_frame
 from results.trial import Trial
+from results.urls import sqlite_url, without_password
 from search_space.errors import UserError
 from search_space.reading import read_yaml
 
@@ -87,7 +88,8 @@ class RunFolder:
                 if self._elsewhere is None:
                     self._own_study.unlink(missing_ok=True)
                 Study.create(self.storage, self.study_name, settings)
-            pointer = {"study": self.study_name, "storage": self._elsewhere}
+            where = None if self._elsewhere is None else without_password(self._elsewhere)
+            pointer = {"study": self.study_name, "storage": where}
             write_atomically(self.path / POINTER, yaml.safe_dump(pointer, sort_keys=False))
         except OSError as error:
             raise UserError(f"the output folder {self.path} cannot be written: {error}") from None

@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 
 from results.ownership import BEAT_S
-from results.storage import STORAGE_ERRORS
+from results.patience import StorageFailed
 from results.study import Study
 from results.trial import Trial
 
@@ -47,7 +47,7 @@ class Heart:
             held = list(self._beats.values())
         for trial, count in held:
             # A storage that cannot be written to now can be at the next beat, or stops the search.
-            with suppress(*STORAGE_ERRORS):
+            with suppress(StorageFailed):
                 self._study.beat(trial, count + 1)
             with self._lock:
                 if trial.number in self._beats:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import optuna
 
-from results.storage import shown_url
+from results.urls import shown_url
 from search_space.errors import UserError
 
 DIRECTIONS: tuple[Literal["maximize", "minimize"], ...] = ("maximize", "minimize")

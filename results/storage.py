@@ -1,4 +1,4 @@
-"""Where studies live: storages by their URLs, opened, and what is said where that fails."""
+"""Where studies live: storages by their URLs, opened."""
 
 from __future__ import annotations
 
@@ -8,97 +8,60 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy import Connection, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
+from results.patience import PATIENCE_S, patient
+from results.urls import (
+    JOURNAL,
+    PASSWORD,
+    database_url,
+    journal_path,
+    unopenable,
+    with_password,
+)
 from search_space.errors import UserError
 
-JOURNAL = "journal:"
 SQLITE_WAITS_S = 60.0
 """For other processes that write; SQLAlchemy's 5 s are few where a disk is slow."""
+NETWORK = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
+"""PostgreSQL's own; without them a cable that was pulled out is noticed after many minutes."""
 LONGEST_LINE = 1 << 20
 """Bytes of a journal that are searched for the end of its last whole line."""
 TRIES = 5
 """Of several processes that make the tables of a new storage at once, all but one fail."""
 
 
-STORAGE_ERRORS = (optuna.exceptions.StorageInternalError, SQLAlchemyError, OSError)
-"""What a storage raises that cannot be read or written."""
-
-
-class StorageFailed(UserError):
-    """A storage could not be read or written any more."""
-
-
-def sqlite_url(path: Path) -> str:
-    """The storage URL of a SQLite file."""
-    return URL.create("sqlite", database=str(path.resolve())).render_as_string()
-
-
-def absolute_url(storage: str) -> str:
-    """A storage URL that means the same from every folder; raises UserError where it is none."""
-    if storage.startswith(JOURNAL):
-        return f"{JOURNAL}//{_journal_path(storage).resolve()}"
-    url = _parse(storage)
-    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
-        return sqlite_url(Path(url.database))
-    return storage
-
-
-def _journal_path(storage: str) -> Path:
-    """The file of ``journal:PATH`` or ``journal:///PATH``."""
-    path = storage.removeprefix(JOURNAL).removeprefix("//")
-    if not path:
-        raise _unopenable(repr(storage), "it names no file")
-    return Path(path)
-
-
-def _parse(storage: str) -> URL:
-    try:
-        return make_url(storage)
-    except ArgumentError:
-        raise _unopenable(repr(storage), "it is no URL") from None
-
-
-def _unopenable(shown: str, reason: str) -> UserError:
-    return UserError(
-        f"the storage {shown} cannot be opened: {reason}; it must be a URL such as"
-        " sqlite:///FILE, journal:FILE or postgresql+psycopg://USER@HOST/DATABASE"
-    )
-
-
-def shown_url(storage: str) -> str:
-    """A storage URL in quotes, without its password."""
-    if storage.startswith(JOURNAL):
-        return repr(storage)
-    return repr(_parse(storage).render_as_string(hide_password=True))
-
-
 def quiet_optuna() -> None:
     """Leaves the terminal to the command; failures still raise."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def open_storage(storage: str) -> BaseStorage:
-    """Optuna's storage behind a URL; raises UserError where it cannot be opened."""
+    """Optuna's storage behind a URL, which waits for a database that is away for a moment.
+
+    Raises:
+        UserError: it cannot be opened. Whatever is asked of it later raises StorageFailed.
+    """
     try:
         if storage.startswith(JOURNAL):
-            path = str(_journal_path(storage))
-            return JournalStorage(JournalFileBackend(path, _MendingLock(path)))
+            path = str(journal_path(storage))
+            journal = JournalStorage(JournalFileBackend(path, _MendingLock(path)))
+            return patient(journal, storage)
         return _database(storage)
     except UserError:
         raise
     except (SQLAlchemyError, ImportError, OSError, ValueError, KeyError, TypeError) as error:
         # A journal of another kind lacks what every line of ours has: KeyError, TypeError.
         reason = " ".join(str(error).split())[:200]
-        raise _unopenable(shown_url(storage), reason) from None
+        if "password" in reason:
+            reason += f" (a run keeps no password: give it in PGPASSWORD, ~/.pgpass or {PASSWORD})"
+        raise unopenable(storage, reason) from None
 
 
 class _MendingLock(JournalFileSymlinkLock):
@@ -118,13 +81,20 @@ class _MendingLock(JournalFileSymlinkLock):
 
 
 def _database(storage: str) -> BaseStorage:
-    sqlite = _parse(storage).get_backend_name() == "sqlite"
+    url = with_password(database_url(storage))
+    sqlite = url.get_backend_name() == "sqlite"
     # A connection that was cut while a network trained is found out before it is used.
-    options = {"connect_args": {"timeout": SQLITE_WAITS_S}} if sqlite else {"pool_pre_ping": True}
-    backend = _made_once(storage, options)
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if sqlite:
+        options = {"connect_args": {"timeout": SQLITE_WAITS_S}}
+    elif url.get_driver_name() in ("psycopg", "psycopg2"):
+        options["connect_args"] = {n: v for n, v in NETWORK.items() if n not in url.query}
+    # Optuna fills braces in.
+    text = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+    backend = _made_once(text, options)
     if sqlite:
         event.listen(backend.engine, "begin", _begin_exclusively)
-    return get_storage(backend)
+    return patient(get_storage(backend), storage, 0.0 if sqlite else PATIENCE_S)
 
 
 def _made_once(storage: str, options: dict[str, Any]) -> RDBStorage:
@@ -169,25 +139,3 @@ def _begin_exclusively(connection: Connection) -> None:
     # Python's sqlite3 begins by itself, but only before the first statement that writes.
     if _here.exclusive:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-@contextmanager
-def storage_failures(storage: str) -> Iterator[None]:
-    """Raises StorageFailed, a sentence, where a storage fails."""
-    try:
-        yield
-    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
-        cause = error.__cause__ or error
-        raise _failed(storage, cause) from error
-    except OSError as error:
-        if not storage.startswith(JOURNAL):
-            raise
-        raise _failed(storage, error) from error
-
-
-def _failed(storage: str, cause: BaseException) -> StorageFailed:
-    reason = str(getattr(cause, "orig", None) or cause).splitlines()[0][:200]
-    return StorageFailed(
-        f"the storage {shown_url(storage)} failed: {reason}; what it holds is kept: see to it,"
-        " then go on with `search resume`"
-    )

@@ -1,7 +1,6 @@
 """The one record of a study: an Optuna storage.
 
-Every number that a person may want to see stands in a readable user attribute, so that
-optuna-dashboard and pandas show it. A trial is written once its network is admitted, with all its
+A trial is written once its network is admitted, with all its
 known costs, in one transaction; it is *running* until it is told, whoever runs it then: a trial of
 a process that has ended is handed out again under the same number (:mod:`results.ownership`).
 """
@@ -12,14 +11,14 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from dataclasses import asdict
+from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
+from results import records
 from results.making import (
     REJECTED,
     SETTINGS,
@@ -30,33 +29,24 @@ from results.making import (
     made,
     no_sampler,
 )
-from results.storage import exclusively, open_storage, shown_url
-from results.trial import Estimate, Proposal, Retrained, Score, State, Trial, rung_values
-from search_space.errors import UserError
+from results.patience import damaged
+from results.records import FAILURE, HEARTBEAT, OWNER, RUNGS, WITHDRAWN, begun
+from results.storage import exclusively, open_storage
+from results.trial import Estimate, Proposal, Retrained, Score, Trial, rung_values
+from results.urls import shown_url
+from search_space.errors import UserError, shown
 from search_space.searchable import Searchable
-from search_space.spec import NetworkSpec
 
-RUNGS = "rungs"
-OWNER = "owner"
-HEARTBEAT = "heartbeat"
-WITHDRAWN = "withdrawn"
 RETRAINED = "retrained trial {}"
 """Optuna lets nobody write to a trial that is complete; what comes later is the study's."""
-
-T = TypeVar("T")
-_STATES: dict[TrialState, State] = {
-    TrialState.RUNNING: "running",
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "failed",
-    TrialState.FAIL: "failed",
-}
 
 
 class Study:
     """A study in a storage. Make one with :meth:`create`, :meth:`load` or :meth:`join`."""
 
-    def __init__(self, study: optuna.Study) -> None:
+    def __init__(self, study: optuna.Study, storage: str) -> None:
         self._study = study
+        self._url = storage
         self._storage = study._storage
         self._id = study._study_id
         self._ended: dict[int, Trial] = {}
@@ -74,7 +64,7 @@ class Study:
             UserError: the storage cannot be opened, or has a study of this name.
         """
         try:
-            return cls(made(open_storage(storage), name, settings))
+            return cls(made(open_storage(storage), name, settings), storage)
         except DuplicatedStudyError:
             raise exists(storage, name) from None
 
@@ -105,7 +95,7 @@ class Study:
                 " it was not made by `search run`"
             )
         check_objectives(study, storage)
-        return cls(study)
+        return cls(study, storage)
 
     @classmethod
     def join(cls, storage: str, name: str, settings: Mapping[str, Any]) -> Study:
@@ -117,7 +107,7 @@ class Study:
         """
         opened = open_storage(storage)
         try:
-            return cls(made(opened, name, settings))
+            return cls(made(opened, name, settings), storage)
         except DuplicatedStudyError:
             study = optuna.load_study(storage=opened, study_name=name, sampler=no_sampler())
         check_objectives(study, storage)
@@ -144,7 +134,7 @@ class Study:
     @property
     def settings(self) -> dict[str, Any]:
         """What :meth:`create` was given."""
-        return dict(self._study.user_attrs[SETTINGS])
+        return self._table(SETTINGS)
 
     def replace_settings(self, settings: Mapping[str, Any]) -> None:
         """Writes the settings anew, where a resumed run is to go further."""
@@ -153,7 +143,13 @@ class Study:
     @property
     def rejected(self) -> dict[str, int]:
         """Proposals that never became trials, by reason."""
-        return dict(self._study.user_attrs.get(REJECTED, {}))
+        return self._table(REJECTED)
+
+    def _table(self, name: str) -> dict[str, Any]:
+        found = self._study.user_attrs.get(name, {})
+        if not isinstance(found, dict):
+            raise damaged(self._url, f"its attribute `{name}` is {shown(found)}")
+        return dict(found)
 
     def count_rejected(self, more: Mapping[str, int]) -> None:
         """Adds to the counts by reason; of two processes that do so at once one may be lost."""
@@ -180,30 +176,15 @@ class Study:
         """Writes an admitted network as a running trial, in one transaction.
 
         Args:
-            space: Categorical in the storage throughout: the dashboard then shows the choices.
+            space: What it is a network of.
             proposal: The network.
             estimate: What it costs.
             constraints: Cost minus limit for each limit, at most 0.
             owner: Who trains it.
         """
-        template = create_trial(
-            state=TrialState.RUNNING,
-            params={d.name: proposal.choices[d.name] for d in space.dimensions},
-            distributions={d.name: CategoricalDistribution(d.choices) for d in space.dimensions},
-            constraints=dict(constraints),
-            user_attrs={
-                "architecture": proposal.spec.id,
-                **asdict(estimate),
-                "constraints": dict(constraints),
-                "spec": proposal.spec.to_json(),
-                "notes": proposal.notes,
-                OWNER: owner,
-                HEARTBEAT: 0,
-            },
-        )
-        return _to_trial(
-            self._storage.get_trial(self._storage.create_new_trial(self._id, template))
-        )
+        template = begun(space, proposal, estimate, constraints, owner)
+        trial_id = self._storage.create_new_trial(self._id, template)
+        return self._read(self._storage.get_trial(trial_id))
 
     def record_rung(self, trial: Trial, score: Score) -> Trial:
         """Writes the score of a running trial's next rung, unless another process has.
@@ -223,7 +204,7 @@ class Study:
 
     def fail(self, trial: Trial, reason: str) -> Trial:
         """Ends a trial that could not be trained, unless it has ended."""
-        return self._end(trial, TrialState.FAIL, {"failure": reason})
+        return self._end(trial, TrialState.FAIL, {FAILURE: reason})
 
     def withdraw(self, trial: Trial, reason: str) -> Trial:
         """Ends a trial that is not to be trained, unless it has ended."""
@@ -293,44 +274,20 @@ class Study:
     def _with_later(self, frozen: FrozenTrial, of_study: Mapping[str, Any]) -> Trial:
         trial = self._ended.get(frozen.number)
         if trial is None:
-            trial = _to_trial(frozen)
+            trial = self._read(frozen)
             if trial.state != "running":
                 self._ended[trial.number] = trial
         later = of_study.get(RETRAINED.format(trial.number))
-        return dataclasses.replace(trial, retrained=Retrained(**later)) if later else trial
+        return dataclasses.replace(trial, retrained=self._retrained(later)) if later else trial
 
+    def _retrained(self, values: Mapping[str, Any]) -> Retrained:
+        try:
+            return Retrained(**values)
+        except TypeError as error:
+            raise damaged(self._url, f"a full training cannot be read: {error}") from None
 
-def _to_trial(frozen: FrozenTrial) -> Trial:
-    attributes = frozen.user_attrs
-    state, failure, score = _STATES[frozen.state], None, None
-    if state == "failed":
-        failure = attributes.get("failure")
-        if WITHDRAWN in attributes:
-            state, failure = "withdrawn", attributes[WITHDRAWN]
-    if state == "complete":
-        # Of two processes that ended it the values are those of the first, attributes may not be.
-        score = dataclasses.replace(_part(Score, attributes), accuracy=frozen.values[0])
-    return Trial(
-        number=frozen.number,
-        state=state,
-        proposal=Proposal(
-            choices=frozen.params,
-            spec=NetworkSpec.from_dict(json.loads(attributes["spec"])),
-            notes=attributes["notes"],
-        ),
-        estimate=_part(Estimate, attributes),
-        score=score,
-        failure=failure,
-        rungs=tuple(
-            _part(Score, attributes, f"rung{number}_")
-            for number in range(1, attributes.get(RUNGS, 0) + 1)
-        ),
-        owner=attributes.get(OWNER),
-        heartbeat=attributes.get(HEARTBEAT, 0),
-    )
-
-
-def _part(kind: type[T], attributes: Mapping[str, Any], prefix: str = "") -> T:
-    """A dataclass out of the attributes named like its fields, behind a prefix."""
-    values = {f.name: attributes[prefix + f.name] for f in fields(kind)}  # type: ignore[arg-type]
-    return kind(**values)
+    def _read(self, frozen: FrozenTrial) -> Trial:
+        try:
+            return records.read(frozen)
+        except records.UnreadableTrial as error:
+            raise damaged(self._url, str(error)) from None

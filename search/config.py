@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from search.limits import Limits
 from search_space import SearchSpace, UserError
+from search_space.errors import shown
 from searchers.rungs import Halving, Rung
 from trainers.recipe import Recipe
 from trainers.recipes import RECIPES
@@ -15,6 +16,16 @@ from trainers.recipes import RECIPES
 SETTINGS_VERSION = 4
 READABLE_VERSIONS = (2, 3, SETTINGS_VERSION)
 """Version 2 knows no rungs, version 3 no least accuracy; they are otherwise the same."""
+LARGEST = 2**63 - 1
+"""What databases and NumPy hold as an integer."""
+_KINDS = {
+    "searcher": str,
+    "data": str,
+    "trials": int,
+    "seed": int,
+    "resolution": int,
+    "data_limit": int,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +51,12 @@ class RunConfig:
     least_accuracy: float | None = None
 
     def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise UserError(f"`trials` (={self.trials}) must be at least 1")
-        if self.seed < 0:
-            raise UserError(f"`seed` (={self.seed}) must be at least 0")
+        for name, least in (("trials", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value < least:
+                raise UserError(f"`{name}` (={shown(value)}) must be at least {least}")
+            if value > LARGEST:
+                raise UserError(f"`{name}` (={shown(value)}) must be at most {LARGEST}")
         if self.resolution < 1:
             raise UserError(f"`resolution` (={self.resolution}) must be at least 1")
         if self.least_accuracy is not None and not 0 <= self.least_accuracy < 1:
@@ -79,9 +92,35 @@ class RunConfig:
                 f" {', '.join(map(str, READABLE_VERSIONS))};"
                 " continue it with the release that made it"
             )
+        try:
+            return cls._read(values)
+        except UserError:
+            raise
+        except KeyError as error:
+            raise _damaged(f"they lack {error}") from None
+        except (TypeError, ValueError, AttributeError) as error:
+            raise _damaged(" ".join(str(error).split())[:200]) from None
+
+    @classmethod
+    def _read(cls, values: dict[str, Any]) -> RunConfig:
+        for field in fields(cls):
+            if field.default is MISSING and field.name not in values:
+                raise _damaged(f"they lack {field.name!r}")
+        if unknown := sorted(values.keys() - {field.name for field in fields(cls)}):
+            raise _damaged(f"they hold the unknown {unknown[0]!r}")
+        for name, kind in _KINDS.items():
+            if name in values and type(values[name]) is not kind:
+                raise _damaged(f"`{name}` (={shown(values[name])}) must be of type {kind.__name__}")
         values["space"] = SearchSpace.from_dict(values["space"])
         values["limits"] = Limits.from_settings(values["limits"])
         values["recipe"] = Recipe.from_dict(values["recipe"])
         if values.get("halving") is not None:
             values["halving"] = Halving.from_dict(values["halving"])
         return cls(**values)
+
+
+def _damaged(reason: str) -> UserError:
+    return UserError(
+        f"the study's settings are damaged: {reason}; take a copy of the study from before, or"
+        " begin another"
+    )

@@ -18,6 +18,7 @@ from search_space import (
     macs,
 )
 from search_space.admission import cheapest
+from search_space.errors import shown
 from search_space.space import Choices
 from searchers import Known
 
@@ -64,6 +65,10 @@ class Limits:
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Limits:
         """The limits of such values; raises UserError where the device is none."""
+        for name in ("macs", "latency_ms"):
+            value = settings[name]
+            if value is not None and not isinstance(value, int | float):
+                raise UserError(f"`{name}` (={shown(value)}) must be a number")
         named = settings["device"]
         on = device(named) if isinstance(named, str) else Device.from_dict(named)
         return cls(**{**settings, "device": on})

@@ -1,12 +1,9 @@
 """The study loop: ask, admit, write, hand out, tell, until enough networks are scored.
 
 Nothing is trained here. Executors take jobs and say what has become of them; other processes may
-work on the same study, each with a loop of its own. What they agree on stands in the study alone:
-
-* a number is given once, by the storage, and of two that want the same the lowest wins: a trial
-  whose network, or whose place among the last ones wanted, has a lower number is withdrawn;
-* so no network is trained under two numbers, and no more are complete than were wanted;
-* a running trial that its owner has abandoned is taken over under its number, with its seed.
+work on the same study, each with a loop of its own, and agree by what stands in it
+(:mod:`search.board`). A running trial that its owner has abandoned is taken over under its number,
+with its seed; one that is superfluous is withdrawn.
 """
 
 from __future__ import annotations
@@ -14,16 +11,17 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 
 import numpy as np
 
 from results.heart import Heart
 from results.ownership import Owner, Watch
-from results.storage import STORAGE_ERRORS
+from results.patience import StorageFailed
 from results.study import Study
 from results.trial import Score, Trial
+from search.board import Board
 from search.config import RunConfig
 from search.jobs import Ended, Failed, Job, Lost, Scored
 from search_space import UserError
@@ -52,7 +50,7 @@ class Loop:
         self.config = config
         self.study = study
         self.searcher = searcher
-        self.trials: dict[int, Trial] = {}
+        self._board = Board(study, config.trials)
         self.exhausted: str | None = None
         """Why no other network will be proposed; None while there may be some."""
         owner = owner or Owner.here()
@@ -80,28 +78,31 @@ class Loop:
     def __exit__(self, *_: object) -> None:
         """Leaves what was not done to others; a storage that fails now has failed before."""
         self._heart.stop()
-        with suppress(*STORAGE_ERRORS):
+        with suppress(StorageFailed):
             for trial in self._mine.values():
                 self.study.release(trial)
 
     # --- For executors --------------------------------------------------------------------------
 
     @property
+    def trials(self) -> Mapping[int, Trial]:
+        """All trials by their numbers, as they were read last."""
+        return self._board.trials
+
+    @property
     def complete(self) -> int:
         """How many networks have a score."""
-        return self._count("complete")
+        return self._board.complete
 
     @property
     def running_elsewhere(self) -> int:
         """How many networks other processes train, or have abandoned a moment ago."""
-        return self._count("running") - len(self._mine)
+        return len(self._board.running) - len(self._mine)
 
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to do, here or elsewhere."""
-        return self.complete >= self.config.trials or (
-            self.exhausted is not None and not self._mine
-        )
+        return self._board.done or (self.exhausted is not None and not self._mine)
 
     def take(self) -> Job | None:
         """The next training; None while there is none to do.
@@ -196,7 +197,7 @@ class Loop:
     # --- Whose trials they are ------------------------------------------------------------------
 
     def _hold(self, trial: Trial) -> None:
-        self._mine[trial.number] = self.trials[trial.number] = trial
+        self._mine[trial.number] = self._board.trials[trial.number] = trial
         self._heart.hold(trial)
 
     def _let_go(self, trial: Trial) -> None:
@@ -211,8 +212,10 @@ class Loop:
     def _abandoned(self) -> Trial | None:
         """Takes over the first trial that its owner has abandoned."""
         self._synchronise()
-        for trial in self._running():
-            if trial.number in self._mine or not self._watch.is_abandoned(trial):
+        for trial in self._board.running:
+            # What we began and do not know of was written as its connection was cut.
+            ours = trial.owner == self._owner
+            if trial.number in self._mine or not (ours or self._watch.is_abandoned(trial)):
                 continue
             taken = self.study.take_over(trial, self._owner)
             if taken.state == "running" and taken.owner == self._owner:
@@ -224,7 +227,7 @@ class Loop:
 
     def _start(self) -> Trial | None:
         """Writes a new network as running; None where enough are, or there is no other."""
-        while self._count("complete") + self._count("running") < self.config.trials:
+        while self._board.has_room:
             trial = self._proposed()
             if trial is None:
                 return None
@@ -240,7 +243,9 @@ class Loop:
         return None
 
     def _proposed(self) -> Trial | None:
-        self.searcher.expect(self._running())
+        running = self._board.running
+        rivals = {trial.owner for trial in running} - {self._owner, None}
+        self.searcher.expect(running, rivals=max(len(rivals), self._collisions))
         number = self.study.next_number
         if self.running_elsewhere or self._collisions:
             number += self._apart
@@ -262,41 +267,27 @@ class Loop:
         self._rejected = counted
 
     def _keep(self, trial: Trial) -> bool:
-        """Whether a trial of ours is to be trained; it is withdrawn where lower numbers forbid it.
-
-        Numbers are given in the order of commits, so that all lower ones can be seen by now.
-        """
-        lower = [t for t in self.trials.values() if t.number < trial.number]
-        others = [t for t in lower if t.state in ("complete", "running")]
-        network = trial.proposal.spec.id
-        same = [t for t in lower if t.state != "withdrawn" and t.proposal.spec.id == network]
-        if same:
-            reason = f"trial {same[0].number} is the same network"
-        elif len(others) >= self.config.trials:
-            reason = f"{self.config.trials} others were begun before"
-        else:
-            return True
-        self._let_go(self.study.withdraw(trial, reason))
-        return False
+        """Whether a running trial is to be trained; it is withdrawn where it is superfluous."""
+        reason = self._board.superfluous(trial)
+        if reason is not None:
+            self._let_go(self.study.withdraw(trial, reason))
+        return reason is None
 
     # --- What others do ---------------------------------------------------------------------------
 
     def _synchronise(self) -> None:
         """Reads the study, and tells the searcher what has ended since."""
-        for trial in self.study.trials():
-            before = self.trials.get(trial.number)
-            self.trials[trial.number] = trial
-            if before is not None and before.state != "running":
-                continue
+        self._read()
+        # Whoever wrote a superfluous trial may have been killed before it could withdraw it.
+        if self._board.done:
+            kept = [self._keep(trial) for trial in self._board.running]
+            if not all(kept):
+                self._read()
+
+    def _read(self) -> None:
+        for trial in self._board.read():
             if trial.state in ("complete", "failed"):
                 self.searcher.tell(trial)
-            if trial.state != "running":
-                self._mine.pop(trial.number, None)
-                self._heart.let_go(trial)
-                self.news.append(trial)
-
-    def _running(self) -> Sequence[Trial]:
-        return [t for t in self.trials.values() if t.state == "running"]
-
-    def _count(self, state: str) -> int:
-        return sum(trial.state == state for trial in self.trials.values())
+            self._mine.pop(trial.number, None)
+            self._heart.let_go(trial)
+            self.news.append(trial)

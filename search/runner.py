@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from results.folder import RunFolder
-from results.storage import storage_failures
 from results.study import Study
 from results.trial import Trial
 from search.config import RunConfig
@@ -151,7 +150,6 @@ def run(
     )
     searcher = make_searcher(config.searcher, config.space, admission, config.seed)
     with ExitStack() as stack:
-        stack.enter_context(storage_failures(folder.storage))
         loop = stack.enter_context(Loop(config, study, searcher))
         files = stack.enter_context(_Files(folder, loop, display))
         data = ready.data[config.rungs[-1].resolution]

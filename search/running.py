@@ -26,8 +26,9 @@ DEFAULT_TIMEOUT_S = 240.0
 def run(args: argparse.Namespace) -> int:
     """Searches a space and writes down the best architecture."""
     from results.folder import RunFolder
-    from results.storage import absolute_url, open_storage, quiet_optuna
+    from results.storage import open_storage, quiet_optuna
     from results.study import Study
+    from results.urls import absolute_url
     from search.config import RunConfig
     from search.runner import prepare
     from searchers import SEARCHERS

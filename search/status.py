@@ -16,26 +16,26 @@ def status(args: argparse.Namespace) -> int:
     """Tells what a run holds, while it goes on or afterwards."""
     from results.folder import RunFolder
     from results.storage import quiet_optuna
+    from search.config import RunConfig
     from search.rung_tables import rungs_table
     from search.tables import study_json
-    from searchers.rungs import Halving
 
     quiet_optuna()
     folder = RunFolder.open(args.run)
     study = folder.study()
-    trials, settings = study.trials(), study.settings
-    halving = Halving.from_dict(settings["halving"]) if settings.get("halving") else None
+    trials, config = study.trials(), RunConfig.from_settings(study.settings)
+    halving = config.halving
     found = study_json(folder, study.name, trials, study.rejected, halving)
     if args.json:
-        arguments.print_json({**found, "trials": settings["trials"]})
+        arguments.print_json({**found, "trials": config.trials})
         return 0
-    print("\n".join(_lines(found, settings)))
+    print("\n".join(_lines(found, config.trials)))
     if halving is not None:
         rungs_table(arguments.out(), halving, trials)
     return 0
 
 
-def _lines(found: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+def _lines(found: Mapping[str, Any], wanted: int) -> list[str]:
     from search.tables import turned_away
 
     states = ", ".join(f"{found[state]} {state}" for state in ("complete", "running", "failed"))
@@ -48,7 +48,7 @@ def _lines(found: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
         )
     lines = {
         "run": f"{found['run']}, study {found['study']}",
-        "networks": f"{states}; {settings['trials']} to be scored",
+        "networks": f"{states}; {wanted} to be scored",
         "best": told,
         "turned away": turned_away(found["rejected"]),
     }

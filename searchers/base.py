@@ -176,9 +176,13 @@ class Searcher(ABC):
             choices = self.space.encode(spec)
         return Proposal(choices=choices, spec=spec, notes=notes)
 
-    def expect(self, trials: Iterable[Trial]) -> None:
+    def expect(self, trials: Iterable[Trial], *, rivals: int = 0) -> None:
         """Learns which trials are running, here or elsewhere, and so will be told. Of what was
-        asked for before and is neither among them nor told nothing will come."""
+        asked for before and is neither among them nor told nothing will come.
+
+        ``rivals`` other processes know the same, and may ask at this moment: they are not all to
+        be given the same network.
+        """
         for trial in trials:
             self.admission.remember(trial.proposal.spec)
 

@@ -37,6 +37,8 @@ TRIED = 64
 NEAR = 150
 """Relatives of the front, and again of the most promising networks."""
 PROMISING = 10
+FEW_EACH = 2
+"""Networks for each process that may ask at the same moment."""
 TYPICAL_LEAST, TYPICAL_MOST = 0.1, 0.99
 """Quantiles, over the pool, of the accuracy and the cost from which hypervolumes are measured."""
 
@@ -60,6 +62,7 @@ class CondenseSearcher(Searcher):
         self._complete: dict[int, Trial] = {}
         self._pending: dict[int, Proposal] = {}
         self._suggested_for: int | None = None
+        self._rivals = 0
 
     def ask(self, number: int) -> Proposal:
         """As every searcher's; what was asked for and not told counts with what is expected."""
@@ -73,9 +76,10 @@ class CondenseSearcher(Searcher):
         if trial.score is not None:
             self._complete[trial.number] = trial
 
-    def expect(self, trials: Iterable[Trial]) -> None:
+    def expect(self, trials: Iterable[Trial], *, rivals: int = 0) -> None:
         running = list(trials)
-        super().expect(running)
+        super().expect(running, rivals=rivals)
+        self._rivals = rivals
         self._pending = {trial.number: trial.proposal for trial in running}
 
     @cached_property
@@ -100,14 +104,18 @@ class CondenseSearcher(Searcher):
         if not new:
             new = [m for m in self._base.members if self.admission.is_new(m.spec)]
             rng.shuffle(new)
-        return (new[0].choices if new else self.space.sample(rng)), {}
+        if not new:
+            return self.space.sample(rng), {}
+        # With rivals any of the first few, or all would be given the very first.
+        few = FEW_EACH * (self._rivals + 1) if self._rivals else 1
+        return new[int(rng.integers(min(few, len(new))))].choices, {}
 
     def _member(self, proposal: Proposal) -> Member:
         known = self.admission.known(proposal.spec)
         return Member(spec=proposal.spec, choices=proposal.choices, known=known)
 
     def _most_promising(self, rng: np.random.Generator) -> list[Member]:
-        """The new network of highest expected improvement, if there is any."""
+        """The new networks of highest expected improvement, the best first."""
         base = self._base
         judge = self._judge()
         new = np.array([self.admission.is_new(m.spec) for m in base.members])
@@ -129,7 +137,7 @@ class CondenseSearcher(Searcher):
                 gains = np.concatenate([gains, judge.gains(more, *predicted)])
             parents = [members[i] for i in np.argsort(-gains, kind="stable")[:PROMISING]]
             parents = parents or judge.front
-        return parents[:1] if members else []
+        return parents if members else []
 
     def _observed(self, trials: Sequence[Trial]) -> list[Observed]:
         """What the trainings showed, those of the cheapest rung first."""

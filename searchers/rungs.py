@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from results.trial import Trial
 from search_space.budget import counted
-from search_space.errors import UserError
+from search_space.errors import UserError, shown
 from searchers.dominance import Losses, front_ranks
 
 KEEP = 3
@@ -82,7 +82,9 @@ class Halving:
         Raises:
             UserError: the text is no such list, or breaks a rule of the class.
         """
-        found = [re.fullmatch(r"(\d+)(?:@(\d+))?", part.strip()) for part in text.split(",")]
+        found = [
+            re.fullmatch(r"(\d{1,9})(?:@(\d{1,9}))?", part.strip()) for part in text.split(",")
+        ]
         rungs = [
             Rung(epochs=int(match[1]), resolution=int(match[2] or resolution))
             for match in found
@@ -90,7 +92,7 @@ class Halving:
         ]
         if len(rungs) < len(found):
             raise UserError(
-                f"--rungs {text!r} must be epochs of each rung, the cheapest first, each with"
+                f"--rungs {shown(text)} must be epochs of each rung, the cheapest first, each with"
                 " @PIXELS or without: 2,6 or 1@16,3@32,9@32"
             )
         return cls(rungs=tuple(rungs), keep=keep)

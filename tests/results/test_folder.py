@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from results.folder import RunFolder, write_atomically
-from results.storage import sqlite_url
 from results.trial import Trial
+from results.urls import sqlite_url
 from search_space import NetworkSpec, UserError
 
 TrialOf = Callable[..., Trial]

@@ -10,9 +10,9 @@ import pytest
 
 from results import heart
 from results.heart import Heart
-from results.storage import sqlite_url
 from results.study import Study
 from results.trial import Estimate, Proposal, Score
+from results.urls import sqlite_url
 from search_space import SearchSpace
 
 

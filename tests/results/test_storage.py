@@ -8,8 +8,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from results.storage import StorageFailed, absolute_url, open_storage, storage_failures
+from results.patience import StorageFailed, storage_failures
+from results.storage import open_storage
 from results.study import Study
+from results.urls import absolute_url
 from search_space import UserError
 
 

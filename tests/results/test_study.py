@@ -15,11 +15,11 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from results import making
-from results import study as study_module
-from results.storage import open_storage, sqlite_url
+from results import making, records
+from results.storage import open_storage
 from results.study import Study
 from results.trial import Estimate, Proposal, Retrained, Score
+from results.urls import sqlite_url
 from search_space import SearchSpace, UserError
 
 SETTINGS = {"version": 1, "space": {"depths": [[1, 2]]}, "limit": None, "share": 0.5}
@@ -328,13 +328,13 @@ def test_trials_that_have_ended_are_parsed_once(
     before = study.trials()
     running = study.start(space, proposal(1, 4), estimate, {})
     parsed: list[int] = []
-    original = study_module._to_trial
+    original = records.read
 
     def counted(frozen: Any) -> Any:
         parsed.append(frozen.number)
         return original(frozen)
 
-    monkeypatch.setattr(study_module, "_to_trial", counted)
+    monkeypatch.setattr(records, "read", counted)
     assert study.trials() == [*before, running]
     assert parsed == [3]
 

@@ -15,9 +15,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import results.storage
 from results.folder import RunFolder
-from results.storage import absolute_url, quiet_optuna
+from results.storage import quiet_optuna
 from results.trial import Score, Trial
+from results.urls import absolute_url
 from search import runner
 from search.config import RunConfig
 from search.executors import Here
@@ -114,6 +116,8 @@ def configured(trials: int) -> RunConfig:
 
 def drive(path: Path, storage: str, trials: int, workers: int, kind: str = "local") -> int:
     quiet_optuna()
+    if "PATIENCE_S" in os.environ:
+        results.storage.PATIENCE_S = float(os.environ["PATIENCE_S"])
     config = configured(trials)
     if (path / "run.yaml").exists():
         folder = RunFolder.open(path)

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from results.ownership import Owner
-from results.storage import absolute_url
 from results.study import Study
 from results.trial import Score, Trial
+from results.urls import absolute_url
 from search_space import UserError
 
 SCRIPT = Path(__file__).with_name("shared_study.py")
@@ -132,8 +132,10 @@ def check_complete(trials: list[Trial]) -> None:
     complete = [t for t in trials if t.state == "complete"]
     assert len(complete) == TRIALS
     assert len({t.proposal.spec.id for t in complete}) == TRIALS
-    # One may be left that was killed before it saw that enough others were begun.
-    assert all(_has_ended(t.owner) for t in trials if t.state == "running")
+    # One may be left that was begun and killed after the last one had ended.
+    running = [t for t in trials if t.state == "running"]
+    assert len(running) <= 1
+    assert all(_has_ended(t.owner) for t in running)
     # A network is failed only where three of its workers were killed.
     assert all("processes that trained it" in str(t.failure) for t in trials if t.state == "failed")
     for trial in complete:

@@ -9,12 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from results.ownership import LEASE_S, Owner, Watch
-from results.storage import sqlite_url
 from results.study import Study
 from results.trial import Score, Trial
+from results.urls import sqlite_url
 from search.config import RunConfig
 from search.jobs import Ended, Failed, Job, Lost, Scored
 from search.limits import Limits
@@ -217,6 +218,62 @@ def test_a_superfluous_trial_that_its_process_left_is_withdrawn(begin: Begin, ur
     ]
     one.ended(scored(job))
     assert one.complete == 1
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_superfluous_trial_is_withdrawn_by_whoever_ends_the_last_one_or_resumes(
+    resumed: bool, begin: Begin, url: str
+) -> None:
+    """Its process was killed before it could, on a machine that nobody can ask."""
+    one = begin(trials=1)
+    job = take(one)
+    study, left = Study.load(url, "run"), job.trial
+    spec = one.config.space.decode(one.config.limits.feasible(one.config.space))
+    other = dataclasses.replace(left.proposal, spec=spec)
+    if resumed:
+        one.ended(scored(job))
+        study.start(one.config.space, other, left.estimate, {}, str(ELSEWHERE))
+        found = begin(trials=1)
+    else:
+        study.start(one.config.space, other, left.estimate, {}, str(ELSEWHERE))
+        one.ended(scored(job))
+        found = one
+    assert found.finished
+    assert [(t.state, t.failure) for t in trials(url)] == [
+        ("complete", None),
+        ("withdrawn", "1 others were begun before"),
+    ]
+    assert list(found.trials.values()) == trials(url)
+
+
+def test_what_another_process_trains_is_left_to_it(begin: Begin, url: str) -> None:
+    """More are complete than a resumed run wants; the one that is running is not superfluous."""
+    one = begin(trials=3)
+    first, second = take(one), take(one)
+    one.ended(scored(second))
+    two = begin(trials=1)
+    assert two.finished
+    assert [t.state for t in trials(url)] == ["running", "complete"]
+    one.ended(scored(first))
+    assert [t.state for t in trials(url)] == ["complete", "complete"]
+
+
+def test_a_trial_left_waiting_by_an_older_release_is_taken_up(begin: Begin, url: str) -> None:
+    """It has its choices where Optuna's own `enqueue_trial` put them."""
+    one = begin(ELSEWHERE, trials=2)
+    proposal = one.searcher.ask(0)
+    theirs = optuna.load_study(study_name="run", storage=url)
+    attributes = {
+        **dataclasses.asdict(one.config.limits.estimate(proposal.spec)),
+        "spec": proposal.spec.to_json(),
+        "notes": proposal.notes,
+    }
+    theirs.enqueue_trial(dict(proposal.choices), attributes)
+    loop = begin(trials=1)
+    job = take(loop)
+    assert (job.trial.number, job.trial.proposal) == (0, proposal)
+    loop.ended(scored(job))
+    assert [(t.state, t.proposal) for t in trials(url)] == [("complete", proposal)]
 
 
 def test_a_lost_job_is_handed_out_again_a_few_times(begin: Begin, url: str) -> None:

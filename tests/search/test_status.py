@@ -13,6 +13,10 @@ import pytest
 
 from results.folder import RunFolder
 from search.cli import main
+from search.config import RunConfig
+from search.limits import Limits
+from search_space import SPACES
+from searchers.rungs import Halving
 
 
 def test_a_run_without_rungs(search_json: Callable[..., Any], finished_run: Path) -> None:
@@ -58,8 +62,15 @@ def test_the_summary_says_who_is_compared(
 
 
 def test_before_anything_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    halving = {"rungs": [{"epochs": 1, "resolution": 8}, {"epochs": 2, "resolution": 8}], "keep": 3}
-    RunFolder.create(tmp_path / "run", None, {"trials": 9, "halving": halving})
+    config = RunConfig(
+        space=SPACES["cifar-32"],
+        limits=Limits(),
+        searcher="random",
+        data="digits",
+        trials=9,
+        halving=Halving.parse("1@8,2@8", resolution=8),
+    )
+    RunFolder.create(tmp_path / "run", None, config.to_settings())
     assert main(["status", str(tmp_path / "run")]) == 0
     shown = capsys.readouterr().out
     assert "0 complete, 0 running, 0 failed; 9 to be scored" in shown

@@ -13,9 +13,9 @@ import optuna
 import pytest
 
 from results.making import DIRECTIONS
-from results.storage import sqlite_url
 from results.study import Study
 from results.trial import Proposal, Trial
+from results.urls import sqlite_url
 from search_space import NetworkSpec, SearchSpace, macs
 from search_space.admission import cheapest
 from search_space.space import Choices
@@ -164,7 +164,7 @@ def test_a_stored_study_is_resumed(
     name: str, make: Make, small: SearchSpace, history: list[Trial], tmp_path: Path
 ) -> None:
     memory = optuna.storages.InMemoryStorage()
-    study = Study(optuna.create_study(storage=memory, study_name="it", directions=DIRECTIONS))
+    study = Study(optuna.create_study(storage=memory, study_name="it", directions=DIRECTIONS), "")
     study.replace_settings({})
     *ended, last = history
     for trial in ended:

@@ -59,7 +59,9 @@ def test_a_whole_number_is_one(
 
 RANGES = {
     "trials": ([*RUN, "--trials=-1"], "`trials` (=-1) must be at least 1"),
+    "trials-beyond": ([*RUN, f"--trials={BEYOND}"], f"`trials` (={BEYOND}) must be at most"),
     "seed": ([*RUN, "--seed=-1"], "`seed` (=-1) must be at least 0"),
+    "seed-beyond": ([*RUN, f"--seed={BEYOND}"], f"`seed` (={BEYOND}) must be at most"),
     "epochs": ([*RUN, "--epochs=-1"], "`epochs` (=-1) must be a whole number of at least 1"),
     "epochs-beyond": ([*RUN, f"--epochs={BEYOND}"], f"`epochs` (={BEYOND}) must be", "1,000,000"),
     "batch-size": ([*RUN, "--batch-size=1"], "`batch_size` (=1) must be", "at least 2"),
@@ -74,6 +76,7 @@ RANGES = {
     "retrain": ([*RUN, "--retrain=-1"], "--retrain -1 must be at least 1"),
     "keep": ([*RUN, "--keep=-1"], "--keep -1 needs --rungs"),
     "rungs-empty": ([*RUN, "--rungs="], "--rungs '' must be epochs"),
+    "rungs-long": ([*RUN, f"--rungs={HUGE}"], "must be epochs of each rung"),
     "rungs-zero": ([*RUN, "--rungs=0@32,1"], "`epochs` (=0) of a rung must be at least 1"),
     "rungs-pixels": ([*RUN, "--rungs=1@0,2"], "`resolution` (=0) of a rung must be at least 1"),
     "rungs-nan": ([*RUN, "--rungs=nan"], "--rungs 'nan' must be epochs"),

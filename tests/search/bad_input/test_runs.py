@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,51 @@ def test_run_folders_whose_study_is_damaged(
     refused([command, "folder"], "study.db", words[case])
 
 
+_SETTINGS = "UPDATE study_user_attributes SET value_json = {} WHERE key = 'settings'"
+DAMAGES = {
+    "attribute": (
+        "UPDATE trial_user_attributes SET value_json = '{' WHERE key = 'spec'",
+        "is damaged: Expecting property name",
+    ),
+    "no-attribute": (
+        "DELETE FROM trial_user_attributes WHERE key = 'notes'",
+        "is damaged: trial 0 lacks the attribute 'notes'",
+    ),
+    "other-attribute": (
+        "UPDATE trial_user_attributes SET value_json = '7' WHERE key = 'spec'",
+        "is damaged: trial 0 cannot be read",
+    ),
+    "state": ("UPDATE trials SET state = 'LOST' WHERE number = 1", "is damaged: 'LOST' is not"),
+    "settings": (_SETTINGS.format("'{'"), "is damaged: Expecting property name"),
+    "list": (_SETTINGS.format("'[1]'"), "is damaged: its attribute `settings` is [1]"),
+    "no-space": (_SETTINGS.format("json_remove(value_json, '$.space')"), "they lack 'space'"),
+    "more": (_SETTINGS.format("json_set(value_json, '$.x', 1)"), "they hold the unknown 'x'"),
+    "trials": (
+        _SETTINGS.format("json_set(value_json, '$.trials', 'many')"),
+        "`trials` (='many') must be of type int",
+    ),
+    "macs": (
+        _SETTINGS.format("json_set(value_json, '$.limits.macs', 'few')"),
+        "`macs` (='few') must be a number",
+    ),
+    "no-device": (_SETTINGS.format("json_remove(value_json, '$.limits.device')"), "they lack"),
+    "rungs": (_SETTINGS.format("json_set(value_json, '$.halving', 3)"), "settings are damaged"),
+}
+
+
+@pytest.mark.parametrize("command", ["status", "resume"])
+@pytest.mark.parametrize("case", DAMAGES)
+def test_studies_that_are_damaged_inside(
+    command: str, case: str, finished_run: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    shutil.copytree(finished_run, tmp_path / "folder")
+    statement, words = DAMAGES[case]
+    with closing(sqlite3.connect(tmp_path / "folder" / "study.db")) as database:
+        assert database.execute(statement).rowcount > 0
+        database.commit()
+    refused([command, "folder"], words)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("name", ["nowhere", "NET", "."])
 def test_what_is_no_run(command: str, name: str, refused: Callable[..., str]) -> None:
@@ -66,6 +113,12 @@ STORAGES = {
     "oracle://x/y": "'oracle://x/y' cannot be opened",
     "sqlite:////nowhere/x.db": "unable to open database file",
     "sqlite:///.": "unable to open database file",
+    "sqlite://": "it names no file",
+    "sqlite:///:memory:": "it names no file",
+    "sqlite:///file:x.db?mode=memory&uri=true": "file: names are not read here",
+    "postgresql://u@h:abc/x": "it is no URL",
+    "postgresql://[::1/x": "it is no URL",
+    "postgresql+psycopg://u@127.0.0.1:1/x": "cannot be opened: (psycopg.OperationalError)",
 }
 
 

@@ -1,0 +1,65 @@
+"""What determines a search, written down and read back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from search.config import LARGEST, RunConfig
+from search.limits import Limits
+from search_space import SPACES, UserError
+from searchers.rungs import Halving
+
+
+@pytest.fixture
+def config() -> RunConfig:
+    return RunConfig(
+        space=SPACES["cifar-32"],
+        limits=Limits(macs=20_000_000),
+        searcher="random",
+        data="digits",
+        trials=9,
+        halving=Halving.parse("1@8,2@8", resolution=8),
+    )
+
+
+def test_settings_come_back(config: RunConfig) -> None:
+    assert RunConfig.from_settings(json.loads(json.dumps(config.to_settings()))) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"version": 1}, "have version 1, read here are 2 and 3"),
+        ({"more": 1}, "hold the unknown 'more'"),
+        ({"seed": "0"}, r"`seed` \(='0'\) must be of type int"),
+        ({"data": 7}, r"`data` \(=7\) must be of type str"),
+        ({"limits": None}, "settings are damaged"),
+        ({"space": []}, "space"),
+        ({"recipe": 1}, "the recipe must be a table"),
+        ({"halving": {"keep": 2}}, "they lack 'rungs'"),
+    ],
+)
+def test_damaged_settings_are_refused(
+    changes: dict[str, Any], words: str, config: RunConfig
+) -> None:
+    with pytest.raises(UserError, match=words):
+        RunConfig.from_settings({**config.to_settings(), **changes})
+
+
+@pytest.mark.parametrize("name", ["space", "limits", "searcher", "data", "trials"])
+def test_missing_settings_are_named(name: str, config: RunConfig) -> None:
+    settings = config.to_settings()
+    del settings[name]
+    with pytest.raises(UserError, match=f"they lack '{name}'"):
+        RunConfig.from_settings(settings)
+
+
+@pytest.mark.parametrize("name", ["trials", "seed"])
+def test_numbers_have_bounds(name: str, config: RunConfig) -> None:
+    settings = config.to_settings()
+    assert RunConfig.from_settings({**settings, name: LARGEST}).to_settings()[name] == LARGEST
+    with pytest.raises(UserError, match=rf"`{name}` \(={LARGEST + 1}\) must be at most {LARGEST}"):
+        RunConfig.from_settings({**settings, name: LARGEST + 1})
