@@ -78,11 +78,6 @@ class Published:
         return f"{self.value}{'' if self.unit in SUFFIXES else ' '}{self.unit}"
 
     @property
-    def source(self) -> str:
-        """``CondenseNetV2 (...), table 5, row 11``"""
-        return f"{PAPERS[self.paper]}, table {self.table}, row {self.row}"
-
-    @property
     def printed_digit(self) -> Decimal:
         """One in the last digit that is printed."""
         return Decimal(1).scaleb(int(self.value.as_tuple().exponent))

@@ -94,6 +94,6 @@ def test_figures_that_everybody_knows() -> None:
     times = {f.network: str(f) for f in published() if f.metric == "time" and f.network}
     assert (times["condensenet-c"], times["sparsenet-121"]) == ("0.99 s", "13.5 ms")
     (light,) = [f for f in published_of("condensenet-light-94") if f.metric == "params"]
-    assert light.source == f"{PAPERS['condensenet']}, table 2, row 9"
+    assert (light.paper, light.table, light.row) == ("condensenet", "2", 9)
     assert light.printed_digit == Decimal("0.01")
     assert published_of("condensenetv2-c-without-sfr") == []
