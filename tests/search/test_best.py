@@ -43,18 +43,13 @@ def test_only_the_last_rung_competes(rung_run: Path, capsys: pytest.CaptureFixtu
     assert "accuracies of different rungs do not compare" in shown
 
 
-def test_the_knee(
-    finished_run: Path, search_json: Json, capsys: pytest.CaptureFixture[str]
-) -> None:
-    front = pd.read_csv(finished_run / "pareto.csv")
-    code = main(["best", str(finished_run), "--by", "knee", "-n", "2"])
-    captured = capsys.readouterr()
-    if len(front) < 3:
-        assert code == 2
-        assert "a knee needs at least 3" in captured.err
-    else:
-        assert code == 0
-        assert "farthest above the line between its ends" in captured.out.replace("\n", " ")
+def test_the_knee(scored_run: Path, search_json: Json, capsys: pytest.CaptureFixture[str]) -> None:
+    found = search_json("best", str(scored_run), "--by", "knee", "-n", "3")
+    assert [t["number"] for t in found] == [1, 2, 0]
+    assert main(["best", str(scored_run), "--by", "knee"]) == 0
+    shown = capsys.readouterr().out
+    assert "farthest above the line" in shown
+    assert "80.0%" in shown
 
 
 def test_what_has_no_best(
