@@ -15,11 +15,14 @@ from typing import Any
 from search import (
     arguments,
     bench_kit,
+    best,
     commands,
+    comparing,
     emulating,
     exporting,
     importing,
     latency,
+    listing,
     retraining,
     running,
     scoring,
@@ -152,6 +155,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_json(p)
 
+    best.add_best(command("best", best.best))
+    listing.add_list(command("list", listing.list_runs))
+
     training.add_train(command("train", training.train))
     retraining.add_retrain(command("retrain", retraining.retrain))
     training.add_evaluate(command("evaluate", training.evaluate))
@@ -223,6 +229,8 @@ def _parser() -> argparse.ArgumentParser:
         f" (default ${exporting.ARM_VARIABLE})",
     )
     add_json(p)
+
+    comparing.add_compare(command("compare", comparing.compare))
 
     p = command("models", commands.models)
     latency.add_device(p)

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from latency_models.kernels import Kernel
     from search_space import NetworkSpec
 
-_DEVICE = "BOARD/RUNTIME/THREADS|FILE"
+DEVICE_METAVAR = "BOARD/RUNTIME/THREADS|FILE"
+DEVICE_HELP = (
+    "where latency is predicted: one of `search latency devices`, or a .yaml file of"
+    " `search latency calibrate`"
+)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +33,8 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         default=DEFAULT_DEVICE,
-        metavar=_DEVICE,
-        help="where latency is predicted: one of `search latency devices`, or a .yaml file of"
-        " `search latency calibrate` (default %(default)s)",
+        metavar=DEVICE_METAVAR,
+        help=f"{DEVICE_HELP} (default %(default)s)",
     )
 
 
@@ -187,7 +190,7 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base",
         default=DEFAULT_DEVICE,
-        metavar=_DEVICE,
+        metavar=DEVICE_METAVAR,
         help="the device most like the board (default %(default)s)",
     )
     parser.add_argument("--out", type=to_path, required=True, metavar="FILE", help="a .yaml file")

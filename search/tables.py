@@ -43,23 +43,14 @@ def _retrained(trial: Trial) -> str:
     return f"{trial.retrained.test_accuracy if held_out is None else held_out:.1%}"
 
 
-def summary(
-    console: Console,
-    config: RunConfig,
-    folder: RunFolder,
-    outcome: Outcome,
-    rejected: dict[str, int],
-) -> None:
-    """The Pareto front, the best network and what to type next."""
-    trials = outcome.trials
-    front = pareto_front(trials)
-    table = Table(title="Pareto front: proxy accuracy against predicted latency")
-    halving = config.halving
-    full = any(trial.retrained for trial in front)
+def trials_table(title: str, trials: Sequence[Trial], device: str) -> Table:
+    """Complete trials in this order; their latency was predicted on ``device``."""
+    full = any(trial.retrained for trial in trials)
+    table = Table(title=title)
     columns = ["network", "accuracy", *["retrained"] * full, "MACs", "params"]
-    for name in (*columns, f"ms on {config.limits.device.key}"):
+    for name in (*columns, f"ms on {device}"):
         table.add_column(name, justify="left" if name == "network" else "right")
-    for trial in reversed(front):
+    for trial in trials:
         assert trial.score is not None
         e = trial.estimate
         table.add_row(
@@ -70,7 +61,22 @@ def summary(
             format_count(e.params),
             interval(e),
         )
-    console.print(table)
+    return table
+
+
+def summary(
+    console: Console,
+    config: RunConfig,
+    folder: RunFolder,
+    outcome: Outcome,
+    rejected: dict[str, int],
+) -> None:
+    """The Pareto front, the best network and what to type next."""
+    trials = outcome.trials
+    front = pareto_front(trials)
+    halving = config.halving
+    title = "Pareto front: proxy accuracy against predicted latency"
+    console.print(trials_table(title, front[::-1], config.limits.device.key))
     if halving is not None:
         rungs_table(console, halving, trials)
     failed = sum(t.state == "failed" for t in trials)
@@ -156,16 +162,6 @@ def study_json(
 ) -> dict[str, Any]:
     """What a study holds: trials by state, the best, the front, and rungs where there are any."""
 
-    def entry(trial: Trial) -> dict[str, Any]:
-        assert trial.score is not None
-        return {
-            "number": trial.number,
-            "architecture": trial.proposal.spec.id,
-            **asdict(trial.score),
-            **asdict(trial.estimate),
-            "retrained": trial.retrained and asdict(trial.retrained),
-        }
-
     best = most_accurate(trials)
     states = {s: sum(t.state == s for t in trials) for s in ("complete", "failed", "running")}
     return {
@@ -174,9 +170,21 @@ def study_json(
         "storage": folder.storage,
         **states,
         "rejected": rejected,
-        "best": entry(best) | {"path": str(folder.best)} if best else None,
-        "pareto": [entry(t) for t in pareto_front(trials)],
+        "best": trial_json(best) | {"path": str(folder.best)} if best else None,
+        "pareto": [trial_json(t) for t in pareto_front(trials)],
         **(rungs_json(halving, trials) if halving is not None else {}),
+    }
+
+
+def trial_json(trial: Trial) -> dict[str, Any]:
+    """A trial that is complete, for machines."""
+    assert trial.score is not None
+    return {
+        "number": trial.number,
+        "architecture": trial.proposal.spec.id,
+        **asdict(trial.score),
+        **asdict(trial.estimate),
+        "retrained": trial.retrained and asdict(trial.retrained),
     }
 
 

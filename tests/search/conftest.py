@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -14,14 +15,19 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
+from results.folder import RunFolder
+from results.trial import Proposal, Score
 from results.weights import load_weights
 from search.cli import main
+from search.config import RunConfig
+from search.limits import Limits
 from search.progress import TrainDisplay
-from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec
+from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec, space
 from search_space.modules import SparseReactivation
 
 SPACE = {
@@ -251,3 +257,33 @@ def check_kept() -> Callable[[Path], None]:
             assert (layer.mask.sum(1) == candidates // factor).all(), name
 
     return check
+
+
+# --- Runs that nothing was trained for -----------------------------------------------------------
+
+POINTS = ((0.5, 10.0), (0.8, 14.0), (0.85, 30.0), (0.9, 50.0), (0.7, 40.0))
+
+
+@pytest.fixture(scope="session")
+def scored_run(space_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of five networks with accuracies and latencies out of ``POINTS``, of
+    which the first four are the front and the second is its knee; a sixth is wanted."""
+    config = RunConfig(
+        space=space(str(space_file)),
+        limits=Limits(macs=1_000_000),
+        searcher="random",
+        data="digits",
+        trials=len(POINTS) + 1,
+    )
+    path = tmp_path_factory.mktemp("scored") / "run"
+    folder = RunFolder.create(path, None, config.to_settings())
+    study, rng = folder.study(), np.random.default_rng(0)
+    for accuracy, latency_ms in POINTS:
+        choices = config.space.sample(rng)
+        proposal = Proposal(choices=choices, spec=config.space.decode(choices))
+        priced = config.limits.estimate(proposal.spec)
+        estimate = dataclasses.replace(priced, latency_ms=latency_ms)
+        begun = study.start(config.space, proposal, estimate, {})
+        study.complete(begun, Score(accuracy=accuracy, loss=1.0, epochs=3, wall_s=20.0))
+    folder.write_results(study.trials())
+    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from results.folder import RunFolder
+from results.ownership import Owner
 from search.cli import main
 from search.config import RunConfig
 from search.limits import Limits
@@ -61,6 +63,40 @@ def test_the_summary_says_who_is_compared(
     assert "Rank correlation of rungs 1 and 2: " in shown
 
 
+def test_the_time_that_is_left(
+    search_json: Callable[..., Any],
+    finished_run: Path,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    assert search_json("status", str(finished_run))["remaining"]["eta_s"] == 0
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    study = RunFolder.open(run).study()
+    study.replace_settings({**study.settings, "trials": 10})
+    left = search_json("status", str(run))["remaining"]
+    mean_s = pd.read_csv(run / "trials.csv")["wall_s"].mean()
+    assert (left["networks"], left["training"], left["eta_s"]) == (6, 0, None)
+    assert left["seconds_each"] == pytest.approx(mean_s)
+    assert left["training_s"] == pytest.approx(6 * mean_s)
+    assert main(["status", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "time left    nobody trains; " in shown
+    assert f"search resume {run}" in shown
+    # As while a search goes on: this process has one of the missing networks in hand.
+    first = study.trials()[0]
+    study.start(
+        RunConfig.from_settings(study.settings).space,
+        first.proposal,
+        first.estimate,
+        {},
+        str(Owner.here()),
+    )
+    left = search_json("status", str(run))["remaining"]
+    assert (left["training"], left["eta_s"]) == (1, pytest.approx(6 * mean_s))
+    assert main(["status", str(run)]) == 0
+    assert "of training each in the mean, 1 at once)" in capsys.readouterr().out
+
+
 def test_before_anything_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = RunConfig(
         space=SPACES["cifar-32"],
@@ -75,6 +111,7 @@ def test_before_anything_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture
     shown = capsys.readouterr().out
     assert "0 complete, 0 running, 0 failed; 9 to be scored" in shown
     assert "none yet" in shown
+    assert "not known before the first network is scored" in shown
     assert "no network has been scored in two yet" in shown
 
 
