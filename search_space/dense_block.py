@@ -267,6 +267,10 @@ class DenseStage:
 
     def canonical(self) -> DenseStage:
         """The same stage with every choice that has no effect at its plainest value."""
+        return self._canonical
+
+    @cached_property
+    def _canonical(self) -> DenseStage:
         able = reactivating("all", self.depth, self.fetch, self.fetch_base)
         placement = plainest_sfr(self.reactivating_layers, self.depth, able)
         changes: dict[str, Any] = {"sfr": placement}

@@ -261,7 +261,7 @@ class SearchSpace:
         for i, stage in enumerate(stages, start=1):
             choices |= self._rewritten(i, stage, choices)
         outside = [d.name for d in self.dimensions if choices[d.name] not in d.choices]
-        if outside or self.decode(choices).id != canonical.id:
+        if outside or self.decode(choices).canonical() != canonical:
             reason = f": `{outside[0]}` would be {choices[outside[0]]}" if outside else ""
             raise SpecError(f"the network {canonical.id} is not in the space {self.name}{reason}")
         return choices

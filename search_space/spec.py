@@ -137,7 +137,11 @@ class NetworkSpec:
 
     def canonical(self) -> NetworkSpec:
         """The same network with every choice that has no effect at its plainest value."""
-        return dataclasses.replace(
+        return self._canonical
+
+    @cached_property
+    def _canonical(self) -> NetworkSpec:
+        plain = dataclasses.replace(
             self,
             stages=tuple(stage.canonical() for stage in self.stages),
             stem=dataclasses.replace(self.stem, activation=StemSpec.activation)
@@ -148,6 +152,8 @@ class NetworkSpec:
             else TransitionSpec(),
             head=self.head.canonical(),
         )
+        # Equal networks need not both be kept, and the plainest has no plainer one.
+        return self if plain == self else plain
 
     def replace(self, **changes: Any) -> NetworkSpec:
         """A copy with some fields changed, validated anew."""
