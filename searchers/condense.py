@@ -27,6 +27,7 @@ from searchers.base import Admission, Searcher
 from searchers.fidelities import Fidelities, Observed
 from searchers.improvement import Steps, front
 from searchers.pool import Features, Member, Priced, drawn, relatives
+from searchers.telling import MOST, telling
 
 Array = NDArray[np.float64]
 
@@ -61,6 +62,7 @@ class CondenseSearcher(Searcher):
         super().__init__(space, admission, seed)
         self._complete: dict[int, Trial] = {}
         self._pending: dict[int, Proposal] = {}
+        self._known: dict[str, Member] = {}
         self._suggested_for: int | None = None
         self._rivals = 0
 
@@ -111,8 +113,12 @@ class CondenseSearcher(Searcher):
         return new[int(rng.integers(min(few, len(new))))].choices, {}
 
     def _member(self, proposal: Proposal) -> Member:
-        known = self.admission.known(proposal.spec)
-        return Member(spec=proposal.spec, choices=proposal.choices, known=known)
+        member = self._known.get(proposal.spec.id)
+        if member is None:
+            known = self.admission.known(proposal.spec)
+            member = Member(spec=proposal.spec, choices=proposal.choices, known=known)
+            self._known[proposal.spec.id] = member
+        return member
 
     def _most_promising(self, rng: np.random.Generator) -> list[Member]:
         """The new networks of highest expected improvement, the best first."""
@@ -153,7 +159,7 @@ class CondenseSearcher(Searcher):
     def _judge(self) -> _Judge:
         """What the told trials, and those still pending, say of other networks."""
         base = self._base
-        trials = [self._complete[number] for number in sorted(self._complete)]
+        trials = telling([self._complete[number] for number in sorted(self._complete)], MOST)
         model = Fidelities(self._observed(trials), base.features.groups)
         last = contenders(trials)
         members = [self._member(trial.proposal) for trial in last]

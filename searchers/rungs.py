@@ -141,10 +141,13 @@ def ranked(points: Losses) -> list[int]:
 
 
 def _covering(front: NDArray[np.intp], scaled: Losses) -> list[int]:
-    left = sorted(front.tolist(), key=lambda i: (*scaled[i], i))
-    order = [left.pop(0)]
-    while left:
-        farthest = max(left, key=lambda i: np.abs(scaled[order] - scaled[i]).sum(axis=1).min())
-        left.remove(farthest)
-        order.append(farthest)
+    left = np.array(sorted(front.tolist(), key=lambda i: (*scaled[i], i)))
+    order = [int(left[0])]
+    left = left[1:]
+    distances = np.full(len(left), np.inf)
+    while len(left):
+        distances = np.minimum(distances, np.abs(scaled[left] - scaled[order[-1]]).sum(axis=1))
+        farthest = distances.argmax()
+        order.append(int(left[farthest]))
+        left, distances = np.delete(left, farthest), np.delete(distances, farthest)
     return order

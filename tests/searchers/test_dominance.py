@@ -31,3 +31,10 @@ def test_ranks_are_fronts_peeled_one_by_one() -> None:
         left = losses[ranks >= rank]
         beaten = [any((o <= x).all() and (o < x).any() for o in left) for x in left]
         assert [not b for b in beaten] == (ranks[ranks >= rank] == rank).tolist()
+
+
+def test_two_objectives_are_ranked_as_more_are() -> None:
+    rng = np.random.default_rng(0)
+    for losses in (rng.integers(9, size=(200, 2)).astype(float), rng.random((200, 2))):
+        a_third = np.column_stack([losses, np.zeros(200)])
+        assert front_ranks(losses).tolist() == front_ranks(a_third).tolist()
