@@ -8,6 +8,7 @@ of one rung are ranked as in MO-ASHA (Schmucker et al. 2021, arXiv:2106.12639).
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -121,12 +122,12 @@ class Halving:
             return True
         peers = sorted(known.values(), key=lambda t: t.number)
         points = [(-t.rungs[number - 1].accuracy, t.estimate.latency_ms) for t in peers]
-        first = ranked(np.array(points))[: len(peers) // self.keep]
+        first = ranked(np.array(points), len(peers) // self.keep)
         return any(peers[i].number == trial.number for i in first)
 
 
-def ranked(points: Losses) -> list[int]:
-    """Indices from the best to the worst point.
+def ranked(points: Losses, count: int | None = None) -> list[int]:
+    """Indices from the best to the worst point, of all or of the first ``count``.
 
     By non-dominated sorting; the points of a front so that the first few of them cover it: after
     the one smallest in the first column always the one farthest from all before it, measured with
@@ -137,7 +138,8 @@ def ranked(points: Losses) -> list[int]:
     scaled = (points - low) / np.where(high > low, high - low, 1.0)
     ranks = front_ranks(points)
     fronts = (np.flatnonzero(ranks == rank) for rank in range(ranks.max() + 1))
-    return [i for front in fronts for i in _covering(front, scaled)]
+    order = (i for front in fronts for i in _covering(front, scaled))
+    return list(itertools.islice(order, count))
 
 
 def _covering(front: NDArray[np.intp], scaled: Losses) -> list[int]:

@@ -139,6 +139,7 @@ def test_a_front_is_covered_from_its_most_accurate_end() -> None:
     #  0 at one end, 4 at the other; then 2, which is farthest from both, then 1 before 3.
     points = np.array([[0, 10], [1, 8], [4, 4], [8, 1], [10, 0]], dtype=float)
     assert ranked(points) == [0, 4, 2, 1, 3]
+    assert ranked(points, 2) == [0, 4]
     assert ranked(points * [1, 1000]) == [0, 4, 2, 1, 3], "units do not matter"
 
 
