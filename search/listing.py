@@ -74,15 +74,13 @@ def _last_written(path: Path) -> str:
 
 def _study(path: Path) -> dict[str, Any]:
     from results.folder import RunFolder
-    from results.storage import storage_failures
     from search.config import RunConfig
     from search.tables import study_json
 
     folder = RunFolder.open(path)
-    with storage_failures(folder.storage):
-        study = folder.study()
-        config = RunConfig.from_settings(study.settings)
-        found = study_json(folder, study.name, study.trials(), study.rejected)
+    study = folder.study()
+    config = RunConfig.from_settings(study.settings)
+    found = study_json(folder, study.name, study.trials(), study.rejected)
     return {
         "space": config.space.name,
         "limits": str(config.limits),
