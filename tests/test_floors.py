@@ -20,6 +20,8 @@ MAY_IMPORT = {
 
 MAY_IMPORT_OPTUNA = {
     "results/making.py",
+    "results/patience.py",
+    "results/records.py",
     "results/storage.py",
     "results/study.py",
     "searchers/optuna.py",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import optuna
 import pytest
 
 from results import heart
 from results.heart import Heart
+from results.patience import StorageFailed
 from results.study import Study
 from results.trial import Estimate, Proposal, Score
 from results.urls import sqlite_url
@@ -53,7 +53,7 @@ def test_a_storage_that_fails_for_a_moment_does_not_stop_it(
     def sometimes(self: Study, *arguments: object) -> None:
         if fails:
             fails.pop()
-            raise optuna.exceptions.StorageInternalError("gone")
+            raise StorageFailed("gone")
         original(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Study, "beat", sometimes)
