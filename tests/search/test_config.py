@@ -32,7 +32,7 @@ def test_settings_come_back(config: RunConfig) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"version": 1}, "have version 1, read here are 2 and 3"),
+        ({"version": 1}, "have version 1, read here are 2, 3, 4"),
         ({"more": 1}, "hold the unknown 'more'"),
         ({"seed": "0"}, r"`seed` \(='0'\) must be of type int"),
         ({"data": 7}, r"`data` \(=7\) must be of type str"),

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from results.folder import RunFolder
-from results.storage import sqlite_url
 from results.study import Study
 from results.trial import Trial
+from results.urls import sqlite_url
 from search import runner
 from search.cli import main
 from search.runner import Outcome, Ready

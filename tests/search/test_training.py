@@ -206,7 +206,7 @@ def test_a_damaged_checkpoint_is_named(
 BAD = {
     "network": (["train", "condensenet_86"], "did you mean condensenet-86"),
     "recipe": (["--recipe", "fast"], "known: condensenet-cifar, "),
-    "recipe-file": (["--recipe", "none.yaml"], "the recipe none.yaml cannot be read"),
+    "recipe-file": (["--recipe", "none.yaml"], "the recipe none.yaml: cannot be read"),
     "data": (["--data", "mnist"], "unknown data set 'mnist'; known: cifar10"),
     "data-file": (["--data", "npz:none.npz"], "does not exist"),
     "tracker": (["--track", "paper"], "known: mlflow, tensorboard, wandb"),
