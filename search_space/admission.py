@@ -13,6 +13,7 @@ import numpy as np
 
 from search_space.cost import macs as count_macs
 from search_space.errors import SpecError
+from search_space.proportion import wilson_interval
 from search_space.searchable import Searchable
 from search_space.space import Choices, SearchSpace
 from search_space.spec import NetworkSpec
@@ -158,7 +159,7 @@ def profile(
             continue
         counts.append(macs(spec))
         inside += price(spec) <= 1
-    low, high = _wilson(inside, samples)
+    low, high = wilson_interval(inside, samples, 0.95)
     return Profile(
         volume=space.volume,
         samples=samples,
@@ -169,11 +170,3 @@ def profile(
         cheapest=best,
         cheapest_macs=macs(best),
     )
-
-
-def _wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    p = hits / n
-    centre = p + z * z / (2 * n)
-    spread = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)

@@ -1,4 +1,4 @@
-"""Counts as people write them: ``150M``, ``1.2G``, ``150e6``."""
+"""Counts as people write them, ``150M``, ``1.2G``, ``150e6``, and times as they read them."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ def format_count(value: float) -> str:
     # The first unit in which the rounded number has at most three digits before the point.
     suffix = next((s for s in "KM" if round(value / SUFFIXES[s], 2) < 1000), "G")
     return f"{value / SUFFIXES[suffix]:.2f}{suffix}"
+
+
+def format_seconds(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3.4 h``"""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def counted(number: int, noun: str) -> str:

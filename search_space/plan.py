@@ -461,3 +461,14 @@ def place(step_name: str) -> str:
     """Where in the network a step is, in words: ``stage 2, layer 3``."""
     words = re.sub(r"([a-z])([0-9])", r"\1 \2", step_name)
     return words.replace("_", ", ")
+
+
+def part(step_name: str) -> str:
+    """The stem, stage, transition or head that a step is of: ``stage2`` of ``stage2_layer3``."""
+    return step_name.partition("_")[0]
+
+
+def stage_of(step_name: str) -> int:
+    """The number of the stage that a step or part is of; 0 for others."""
+    number = part(step_name).removeprefix("stage")
+    return int(number) if number.isdecimal() else 0

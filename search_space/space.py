@@ -24,7 +24,7 @@ from search_space.errors import SpecError, UnknownName, shown
 from search_space.parts import HeadSpec, StemSpec, TransitionSpec
 from search_space.reading import read_yaml
 from search_space.rules import MOST, MOST_LAYERS, check_odd, check_whole
-from search_space.spec import NetworkSpec
+from search_space.spec import NetworkSpec, canonical_parts
 
 Choice = int | str
 Choices = dict[str, Choice]
@@ -154,26 +154,28 @@ class SearchSpace:
         Raises:
             SpecError: the combination is no network (a layer would have nothing to read).
         """
+        return NetworkSpec(image_size=self.image_size, classes=self.classes, **self._parts(choices))
+
+    def _parts(self, choices: Mapping[str, Choice]) -> dict[str, Any]:
+        """Stem, stages, transition and head of a combination."""
         c: dict[str, Any] = self._fixed | dict(choices)
         stages = tuple(self._stage(i, c) for i in range(1, len(self.depths) + 1))
         kind, _, compression = c["transition"].partition("-")
         features = c["head_features"]
-        return NetworkSpec(
-            image_size=self.image_size,
-            classes=self.classes,
-            stem=StemSpec(
+        return {
+            "stem": StemSpec(
                 channels=2 * stages[0].growth_rate,
                 kernel=self.stem_kernel,
                 stride=self.stem_stride,
             ),
-            stages=stages,
-            transition=TransitionSpec(kind=kind, compression=float(compression or 1)),
-            head=HeadSpec(
+            "stages": stages,
+            "transition": TransitionSpec(kind=kind, compression=float(compression or 1)),
+            "head": HeadSpec(
                 features=features,
                 se_reduction=16 if features else 0,
                 condense_factor=c["classifier_condense_factor"],
             ),
-        )
+        }
 
     def _stage(self, number: int, c: Mapping[str, Any]) -> DenseStage:
         stage = f"stage{number}_"
@@ -261,10 +263,19 @@ class SearchSpace:
         for i, stage in enumerate(stages, start=1):
             choices |= self._rewritten(i, stage, choices)
         outside = [d.name for d in self.dimensions if choices[d.name] not in d.choices]
-        if outside or self.decode(choices).canonical() != canonical:
+        if outside or not self._gives(choices, canonical):
             reason = f": `{outside[0]}` would be {choices[outside[0]]}" if outside else ""
             raise SpecError(f"the network {canonical.id} is not in the space {self.name}{reason}")
         return choices
+
+    def _gives(self, choices: Choices, canonical: NetworkSpec) -> bool:
+        """Whether choices describe a network, part by part: it need not be counted once more."""
+        plain = canonical_parts(**self._parts(choices))
+        return (canonical.image_size, canonical.classes, canonical.image_channels) == (
+            self.image_size,
+            self.classes,
+            NetworkSpec.image_channels,
+        ) and all(getattr(canonical, name) == part for name, part in plain.items())
 
     def _rewritten(self, number: int, stage: DenseStage, choices: Choices) -> Choices:
         """Another way of writing a stage where the plainest is not among the choices: any S where
@@ -273,10 +284,15 @@ class SearchSpace:
         dimensions = [d for d in self.dimensions if d.name in names]
         if all(choices[d.name] in d.choices for d in dimensions):
             return {}
-        for values in itertools.product(*(d.choices for d in dimensions)):
-            way = {d.name: value for d, value in zip(dimensions, values, strict=True)}
-            if self._stage(number, self._fixed | choices | way).canonical() == stage:
-                return way
+        # What is among the choices stays, as a rule; there are hundreds of ways in all.
+        near = [
+            (choices[d.name],) if choices[d.name] in d.choices else d.choices for d in dimensions
+        ]
+        for ways in (near, [d.choices for d in dimensions]):
+            for values in itertools.product(*ways):
+                way = {d.name: value for d, value in zip(dimensions, values, strict=True)}
+                if self._stage(number, self._fixed | choices | way).canonical() == stage:
+                    return way
         return {}
 
     def __contains__(self, spec: object) -> bool:

@@ -6,7 +6,6 @@ Everything else (cost, latency, torch module) is a function of a :class:`Network
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import yaml
 
 from search_space.blocks import BLOCKS, Stage
 from search_space.dense_block import DenseStage
+from search_space.digests import short_hash
 from search_space.errors import SpecError, shown
 from search_space.meter import Counts, count
 from search_space.parts import HeadSpec, StemSpec, TransitionSpec, head, stem, transition
@@ -119,7 +119,7 @@ class NetworkSpec:
     def id(self) -> str:
         """Twelve hex digits that equal networks share, however they were written down."""
         text = json.dumps(_essence(self.canonical()), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return short_hash([text.encode()])
 
     def __str__(self) -> str:
         """The network in one line: what its stages are and what differs between them."""
@@ -141,19 +141,10 @@ class NetworkSpec:
 
     @cached_property
     def _canonical(self) -> NetworkSpec:
-        plain = dataclasses.replace(
-            self,
-            stages=tuple(stage.canonical() for stage in self.stages),
-            stem=dataclasses.replace(self.stem, activation=StemSpec.activation)
-            if not self.stem.normed
-            else self.stem,
-            transition=self.transition
-            if any(not stage.strides_itself for stage in self.stages[1:])
-            else TransitionSpec(),
-            head=self.head.canonical(),
-        )
-        # Equal networks need not both be kept, and the plainest has no plainer one.
-        return self if plain == self else plain
+        plainest = canonical_parts(self.stem, self.stages, self.transition, self.head)
+        changes = {name: part for name, part in plainest.items() if part != getattr(self, name)}
+        # Equal networks need not both be kept, nor both be counted.
+        return self.replace(**changes) if changes else self
 
     def replace(self, **changes: Any) -> NetworkSpec:
         """A copy with some fields changed, validated anew."""
@@ -226,6 +217,20 @@ PARTS: dict[str, type] = {"stem": StemSpec, "transition": TransitionSpec, "head"
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
     """Tuples as lists, which is what JSON and YAML read back."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+
+
+def canonical_parts(
+    stem: StemSpec, stages: Sequence[Stage], transition: TransitionSpec, head: HeadSpec
+) -> dict[str, Any]:
+    """The parts of a network with every choice that has no effect at its plainest value."""
+    return {
+        "stem": stem if stem.normed else dataclasses.replace(stem, activation=StemSpec.activation),
+        "stages": tuple(stage.canonical() for stage in stages),
+        "transition": TransitionSpec()
+        if all(stage.strides_itself for stage in stages[1:])
+        else transition,
+        "head": head.canonical(),
+    }
 
 
 def _essence(part: Any) -> dict[str, Any]:

@@ -97,15 +97,15 @@ def _growth(spec: NetworkSpec, name: str, text: str) -> NetworkSpec:
     stages = [stage for stage in spec.stages if isinstance(stage, DenseStage)]
     rates = [stage.growth_rate for stage in stages]
     if text == "constant":
-        unit = math.lcm(*(_growth_unit(stage) for stage in stages))
+        unit = math.lcm(*(growth_unit(stage) for stage in stages))
         text = str(max(1, round(sum(rates) / len(rates) / unit)) * unit)
     elif text == "doubling":
         text = "-".join(str(rates[0] * 2**i) for i in range(len(rates)))
     return _numbers("growth_rate")(spec, name, text)
 
 
-def _growth_unit(stage: DenseStage) -> int:
-    """What the growth rate of a stage must be a multiple of."""
+def growth_unit(stage: DenseStage) -> int:
+    """What the growth rate of a stage must be a multiple of, for its groups to divide."""
     inner = stage.groups_1x1 // math.gcd(stage.groups_1x1, stage.bottleneck)
     return math.lcm(stage.groups_3x3, inner, 1 if stage.sfr == "none" else stage.sfr_groups)
 

@@ -78,6 +78,9 @@ VARIANTS: dict[str, NetworkSpec] = {
     # 14, 22 inputs: a third is no whole number.
     "G=4 C=3 indivisible": network(condensed(4, 3), condensed(4, 3), stem=14),
     "G=1 C=4": network(condensed(1, 4)),
+    # Condensed, these 1x1 convolutions have weights of the shape of depth-wise ones.
+    "one input per group": network(condensed(4, 8), stem=8),
+    "as many groups as inputs": network(condensed(4, 4), stem=4),
     # Reactivating.
     "S=4": network(reactivating(4, 4), reactivating(4, 4)),
     "S=2 of 4 groups": network(reactivating(4, 2), reactivating(4, 2)),

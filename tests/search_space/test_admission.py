@@ -233,8 +233,8 @@ def nothing(spec: NetworkSpec) -> float:
     ("price", "share", "low", "high"),
     [
         # Wilson: all of n leaves n / (n + 1.96^2) to 1.
-        (everything, 1.0, 100 / (100 + 1.96**2), 1.0),
-        (nothing, 0.0, 0.0, 1.96**2 / (100 + 1.96**2)),
+        (everything, 1.0, 100 / (100 + 1.959964**2), 1.0),
+        (nothing, 0.0, 0.0, 1.959964**2 / (100 + 1.959964**2)),
     ],
 )
 def test_an_interval_is_no_point_at_the_ends(

@@ -1,7 +1,7 @@
 import pytest
 
 from search_space import UserError, format_count, parse_count
-from search_space.budget import counted
+from search_space.budget import counted, format_seconds
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,18 @@ def test_rounding_moves_on_to_the_next_unit() -> None:
 
 def test_nouns_are_counted() -> None:
     assert [counted(n, "epoch") for n in (0, 1, 1234)] == ["0 epochs", "1 epoch", "1,234 epochs"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (5399, "90 min"),
+        (5400, "1.5 h"),
+        (9e5, "250.0 h"),
+    ],
+)
+def test_format_seconds(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text

@@ -3,7 +3,7 @@
 import pytest
 
 from search_space import ZOO, DenseStage, NetworkSpec, StemSpec, TransitionSpec, ops
-from search_space.plan import Form, Fragment, Plan
+from search_space.plan import Form, Fragment, Plan, part, stage_of
 
 
 def network(*stages: DenseStage, transition: TransitionSpec | None = None) -> NetworkSpec:
@@ -305,3 +305,15 @@ def test_steps_come_in_their_order_under_their_names() -> None:
         "stage2_layer1",
         "head",
     ]
+
+
+def test_parts_of_a_network() -> None:
+    names = [step.name for step in ZOO["condensenet-86"].plan("condensed").steps]
+    assert list(dict.fromkeys(map(part, names))) == [
+        *("stem", "stage1", "transition1", "stage2", "transition2", "stage3", "head")
+    ]
+
+
+def test_stages_by_the_names_of_steps_and_parts() -> None:
+    names = ("stem", "stage1_layer2", "transition1", "stage12_layer34", "stage12", "head")
+    assert [stage_of(name) for name in names] == [0, 1, 0, 12, 12, 0]
