@@ -9,18 +9,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from search_space.errors import UserError
-from trainers.training import Training
 
 VERSION = 1
 _KEYS = ("version", "settings", "state")
 
 
-def save_checkpoint(training: Training, path: Path, settings: Mapping[str, Any]) -> None:
+class Stateful(Protocol):
+    """What has a state that can be written down."""
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values, enough to go on."""
+
+
+def save_checkpoint(training: Stateful, path: Path, settings: Mapping[str, Any]) -> None:
     """Replaces the file in one step: a killed process leaves the old or the new one.
 
     Args:
@@ -42,7 +48,7 @@ def save_checkpoint(training: Training, path: Path, settings: Mapping[str, Any])
 
 
 def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The state for :meth:`Training.load_state`; no code of the file is run.
+    """The state that was saved; no code of the file is run.
 
     Raises:
         UserError: the file cannot be read, or was written with other settings; the message names

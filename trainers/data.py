@@ -19,7 +19,7 @@ from trainers.folders import folder, imagenet
 from trainers.parts import FilePart, MemoryPart, Part
 from trainers.raw import DataRequest, Files, Indices, Labels, Pixels, Source
 from trainers.sources import cifar, digits, npz
-from trainers.splits import stratified_split
+from trainers.splits import split_fingerprint, stratified_split
 
 __all__ = ["DATASETS", "DataSplits", "FilePart", "MemoryPart", "Part", "load_data"]
 
@@ -53,6 +53,8 @@ class DataSplits:
         note: What the set is, in a line.
         fingerprint: Twelve hexadecimal digits that change with the training images: of the
             bytes and labels of images in memory; else of the files' names, sizes and labels.
+        split: Twelve hexadecimal digits that change with which of them are held out.
+        class_names: In the order of the labels; none where they are numbers only.
     """
 
     name: str
@@ -62,6 +64,8 @@ class DataSplits:
     load_test: Callable[[], Part]
     note: str
     fingerprint: str
+    split: str
+    class_names: tuple[str, ...] = ()
 
     @property
     def unreadable(self) -> tuple[str, ...]:
@@ -121,6 +125,8 @@ def load_data(
         load_test=lambda: make(source.load_test()),
         note=source.note,
         fingerprint=source.train.fingerprint(),
+        split=split_fingerprint(train),
+        class_names=source.class_names,
     )
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 
-from results.trial import EpochRow, StepRow
+from results.trial import StepRow
 from search_space.network import Network
 from trainers.checkpoint import StopRequest, load_checkpoint, save_checkpoint, stop_requests
 from trainers.machine import over_processes
-from trainers.training import Row, Training
+from trainers.training import Training
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -22,19 +22,44 @@ class Interrupted(Exception):
     """The training was asked to end and can be taken up again; ``str()`` says where it is."""
 
 
-class Watcher(Protocol):
+class Course(Protocol):
+    """What can be trained update by update and written down between any two of them."""
+
+    fabric: Fabric
+    step: int
+    steps: int
+
+    def updates(self) -> Iterator[list[Any]]:
+        """Performs the updates that are left; gives after each the rows that are due: a
+        :class:`StepRow` for some updates, another kind of row for an epoch."""
+
+    def share_statistics(self) -> None:
+        """Makes the state of any process that of all."""
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values, enough to go on."""
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Takes up what :meth:`state` gave."""
+
+
+C = TypeVar("C", bound=Course)
+Watched = TypeVar("Watched", bound=Course, contravariant=True)
+
+
+class Watcher(Protocol[Watched]):
     """Who watches a training, in its first process; every method may do nothing."""
 
-    def begun(self, training: Training) -> None:
+    def begun(self, training: Watched) -> None:
         """It starts, or goes on from ``training.step``."""
 
-    def updated(self, training: Training) -> None:
+    def updated(self, training: Watched) -> None:
         """An update is done."""
 
     def step(self, row: StepRow) -> None:
         """A row of updates is complete."""
 
-    def epoch(self, row: EpochRow, training: Training) -> None:
+    def epoch(self, row: Any, training: Watched) -> None:
         """An epoch is complete; its checkpoint is written already."""
 
 
@@ -42,9 +67,18 @@ def fit(
     training: Training,
     checkpoint: Path,
     settings: Mapping[str, Any],
-    watcher: Watcher,
+    watcher: Watcher[Training],
 ) -> Network:
-    """Trains to the end; returns the network as :meth:`Training.finish` leaves it.
+    """Trains a classifier to the end, as :func:`run_to_end` does; returns the network as
+    :meth:`Training.finish` leaves it."""
+    run_to_end(training, checkpoint, settings, watcher)
+    return training.finish()
+
+
+def run_to_end(
+    training: C, checkpoint: Path, settings: Mapping[str, Any], watcher: Watcher[C]
+) -> None:
+    """Performs all updates that are left.
 
     Args:
         training: As made; where ``checkpoint`` exists it goes on from there.
@@ -70,12 +104,11 @@ def fit(
             if asked:
                 training.share_statistics()
             if first:
-                if asked or any(isinstance(row, EpochRow) for row in rows):
+                if asked or any(not isinstance(row, StepRow) for row in rows):
                     save_checkpoint(training, checkpoint, settings)
                 _tell(watcher, training, rows)
             if asked:
                 raise Interrupted(f"stopped after update {training.step} of {training.steps}")
-    return training.finish()
 
 
 def _anywhere(stop: StopRequest, fabric: Fabric) -> bool:
@@ -84,7 +117,7 @@ def _anywhere(stop: StopRequest, fabric: Fabric) -> bool:
     return bool(over_processes(fabric, flag, "sum") > 0)
 
 
-def _tell(watcher: Watcher, training: Training, rows: list[Row]) -> None:
+def _tell(watcher: Watcher[C], training: C, rows: list[Any]) -> None:
     watcher.updated(training)
     for row in rows:
         if isinstance(row, StepRow):

@@ -99,6 +99,7 @@ def _source(
         classes=len(classes),
         augmentable=True,
         note=note,
+        class_names=tuple(classes),
     )
 
 

@@ -7,7 +7,7 @@ import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from search_space.errors import UserError
 from trainers.augment import Augmentation
 from trainers.images import Unreadable, most_unreadable, quiet_decoder
 from trainers.keyed import default_generator_kept, seed_of
+
+T = TypeVar("T")
 
 
 class Images(Protocol):
@@ -93,9 +95,11 @@ class OneByOne(Dataset[Loaded]):
 
 
 def read_batches(
-    dataset: OneByOne, batches: Sequence[Tensor], *, workers: int = 0
-) -> Iterator[Loaded]:
+    dataset: Dataset[T], batches: Sequence[Tensor], *, workers: int = 0
+) -> Iterator[T]:
     """Reads batches in order, ahead of their use where ``workers`` processes do it.
+
+    The data set takes the indices of a whole batch at once.
 
     Raises:
         UserError: one of these processes was killed.
@@ -116,7 +120,7 @@ def read_batches(
         ) from None
 
 
-def _loader(dataset: OneByOne, indices: list[list[int]], workers: int) -> DataLoader[Loaded]:
+def _loader(dataset: Dataset[T], indices: list[list[int]], workers: int) -> DataLoader[T]:
     with warnings.catch_warnings():
         # How many processes there are is the user's decision.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from search_space.digests import short_hash
 from trainers.augment import centre
 from trainers.images import check_memory, read_rgb
 
@@ -51,11 +52,9 @@ class Pixels:
 
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that other images or labels would change."""
-        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        for chunk in torch.split(self.images, _CHUNK):
-            digest.update(chunk.numpy().tobytes())
-        digest.update(self.labels.tobytes())
-        return digest.hexdigest()[:12]
+        shape = repr(tuple(self.images.shape)).encode()
+        chunks = (chunk.numpy().tobytes() for chunk in torch.split(self.images, _CHUNK))
+        return short_hash(chain([shape], chunks, [self.labels.tobytes()]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,11 +80,11 @@ class Files:
 
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that other names, sizes or labels would change."""
-        digest = hashlib.sha256()
-        for name, label in zip(self.names, self.labels, strict=True):
-            size = _size(os.path.join(self.root, name))
-            digest.update(f"{name}\0{size}\0{label}\n".encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()[:12]
+        sizes = (_size(os.path.join(self.root, name)) for name in self.names)
+        return short_hash(
+            f"{name}\0{size}\0{label}\n".encode("utf-8", "surrogateescape")
+            for name, size, label in zip(self.names, sizes, self.labels, strict=True)
+        )
 
 
 def _size(path: str) -> int:
@@ -106,6 +105,7 @@ class Source:
         classes: How many there are.
         augmentable: Whether images keep their class when they are shifted and mirrored.
         note: What the set is, in a line.
+        class_names: In the order of the labels; none where they are numbers only.
     """
 
     train: Pixels | Files
@@ -113,6 +113,7 @@ class Source:
     classes: int
     augmentable: bool
     note: str
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

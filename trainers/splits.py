@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from search_space.digests import short_hash
 from search_space.errors import UserError
 from trainers.raw import Indices, Labels
 
@@ -31,6 +32,11 @@ def stratified_split(labels: Labels, share: float, what: str) -> tuple[Indices, 
             f" {counts.min()}; each class needs one on both sides"
         ) from None
     return np.sort(rest), np.sort(part)
+
+
+def split_fingerprint(trained_on: Indices) -> str:
+    """Twelve hexadecimal digits that other indices of the images trained on would change."""
+    return short_hash([trained_on.astype("<i8").tobytes()])
 
 
 def subset(labels: Labels, limit: int | None) -> Indices:

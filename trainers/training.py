@@ -232,7 +232,7 @@ class Training:
             return False
         self._due = due
         self.network.condense(progress)
-        before, self.density = self.density, _density(self.network)
+        before, self.density = self.density, density(self.network)
         _check_equal_masks(self.network, self.fabric)
         return self.density < before
 
@@ -337,7 +337,7 @@ class Training:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.step = state["step"]
-        self.density = _density(self.network)
+        self.density = density(self.network)
         self._since_row.values.copy_(state["since_row"])
         self._epoch = EpochSums(**state["epoch"])
         self.step_rows = [StepRow(**row) for row in state["step_rows"]]
@@ -373,7 +373,7 @@ class _Sums:
         return loss, correct, images
 
 
-def _density(network: Network) -> float:
+def density(network: Network) -> float:
     """The share of candidates that the learned layers keep; 1 where none learns."""
     masks = [layer.mask for layer in network.learned_layers.values()]
     if not masks:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from search_space import UserError
-from trainers.splits import stratified_split, subset
+from trainers.splits import split_fingerprint, stratified_split, subset
 
 LABELS = np.repeat([0, 1, 2], [40, 20, 20])
 
@@ -19,6 +19,13 @@ def test_a_split_is_complete_stratified_ascending_and_always_the_same() -> None:
     assert (np.diff(part) > 0).all()
     again = stratified_split(LABELS, 0.25, "these")
     assert [part.tolist() for part in again] == [rest.tolist(), part.tolist()]
+
+
+def test_a_fingerprint_is_of_the_indices_whatever_holds_them() -> None:
+    rest, part = stratified_split(LABELS, 0.25, "these")
+    found = split_fingerprint(rest)
+    assert len(found) == 12
+    assert found == split_fingerprint(rest.astype(np.int32)) != split_fingerprint(part)
 
 
 def test_a_class_of_one_image_cannot_be_split() -> None:
