@@ -123,18 +123,24 @@ class _Listing(Planner):
 
     def __init__(self, runtime: str) -> None:
         self.runtime = runtime
-        self.kernels: list[Kernel] = []
+        self.kernels: dict[str, list[Kernel]] = {}
 
     def _step(
         self, name: str, writer: Writer, inputs: Sequence[Shape], settings: tuple[Any, ...]
     ) -> tuple[Shape, ...]:
         kernels, outputs = sketch(self.runtime, _THEMSELVES, writer, inputs, settings)
-        self.kernels += kernels
+        self.kernels[name] = kernels
         return outputs
+
+
+def executed_by_step(spec: NetworkSpec, runtime: str) -> dict[str, list[Kernel]]:
+    """Every kernel that a runtime executes of the condensed network, in order, by the step of the
+    plan that it is of."""
+    listing = _Listing(runtime)
+    spec.write(listing, Shape(spec.image_channels, spec.image_size))
+    return listing.kernels
 
 
 def executed_kernels(spec: NetworkSpec, runtime: str) -> Sequence[Kernel]:
     """Every kernel that a runtime executes of the condensed network, in order."""
-    listing = _Listing(runtime)
-    spec.write(listing, Shape(spec.image_channels, spec.image_size))
-    return listing.kernels
+    return [k for kernels in executed_by_step(spec, runtime).values() for k in kernels]

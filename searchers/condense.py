@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from results.trial import Proposal, Score, Trial, contenders
+from results.pareto import front
+from results.trial import Proposal, Trial, contenders
 from search_space.searchable import Searchable
 from search_space.space import Choices
 from searchers.base import Admission, Searcher
 from searchers.fidelities import Fidelities, Observed
-from searchers.improvement import Steps, front
+from searchers.improvement import Steps
 from searchers.pool import Features, Member, Priced, drawn, relatives
 from searchers.telling import MOST, telling
 
@@ -148,10 +149,10 @@ class CondenseSearcher(Searcher):
     def _observed(self, trials: Sequence[Trial]) -> list[Observed]:
         """What the trainings showed, those of the cheapest rung first."""
         found = []
-        for rung in range(max(len(_scores(trial)) for trial in trials)):
-            of_rung = [trial for trial in trials if len(_scores(trial)) > rung]
+        for rung in range(max(len(trial.scores) for trial in trials)):
+            of_rung = [trial for trial in trials if len(trial.scores) > rung]
             members = [self._member(trial.proposal) for trial in of_rung]
-            scores = np.array([[s.accuracy for s in _scores(t)[: rung + 1]] for t in of_rung])
+            scores = np.array([[s.accuracy for s in t.scores[: rung + 1]] for t in of_rung])
             rows = self._base.features(members)
             found.append(Observed(rows=rows, accuracy=scores[:, -1], cheaper=scores[:, -2:-1]))
         return found
@@ -204,11 +205,6 @@ class _Judge:
         costs = _costs(members)
         gain = self.steps.expected_improvement(mean, deviation, costs, self.model.to_accuracy)
         return gain + 1e-12 * deviation
-
-
-def _scores(trial: Trial) -> Sequence[Score]:
-    """Of a complete trial, the cheapest rung first."""
-    return trial.rungs or tuple(filter(None, [trial.score]))
 
 
 def _costs(members: Sequence[Member]) -> Array:

@@ -6,19 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from results.pareto import Array, front
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 """Of the expectation under a standard normal distribution."""
-
-
-def front(accuracy: Array, cost: Array) -> NDArray[np.intp]:
-    """Those that no other one equals or beats in both, by rising cost."""
-    order = np.lexsort((-accuracy, cost))
-    before = np.maximum.accumulate(np.concatenate([[-np.inf], accuracy[order][:-1]]))
-    return order[accuracy[order] > before]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from results.pareto import evenly, front
 from results.trial import Trial, contenders
-from searchers.improvement import front
 
-MOST = 500
+MOST = 300
 """Trials that a Gaussian process is fitted to; the time it takes grows with their cube."""
 
 
@@ -36,8 +36,5 @@ def telling(trials: Sequence[Trial], most: int) -> Sequence[Trial]:
     return [t for t in trials if t.number in chosen]
 
 
-def _evenly(trials: Sequence[Trial], count: int) -> Iterable[Trial]:
-    """So many of them, the first and the last among them; all, where they are no more."""
-    if len(trials) <= count:
-        return trials
-    return [trials[i] for i in np.linspace(0, len(trials) - 1, count).astype(int)]
+def _evenly(trials: Sequence[Trial], most: int) -> list[Trial]:
+    return [trials[i] for i in evenly(len(trials), most)]

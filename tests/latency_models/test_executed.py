@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from latency_models.counting.model import routine
-from latency_models.executed import Lowered, executed_kernels, pen, sketch
+from latency_models.executed import Lowered, executed_by_step, executed_kernels, pen, sketch
 from latency_models.kernels import Kernel, network_kernels
 from latency_models.sketch import Notebook, Noted, Sketch
 from results.verify import random_network
@@ -265,3 +265,12 @@ def test_what_is_executed_is_what_the_exported_file_holds(name: str) -> None:
         assert rest["gather"] == of_kind["gather"] + of_kind["shuffle"]
         assert rest["concat"] == of_kind["concat"]
         assert rest["add"] + rest["squeeze_excite"] == of_kind["binary"]
+
+
+@pytest.mark.parametrize("runtime", ["ncnn", "onnxruntime", "paper"])
+def test_kernels_by_step_are_all_kernels_in_order(runtime: str) -> None:
+    spec = ZOO["condensenetv2-a"]
+    found = executed_by_step(spec, runtime)
+    assert list(found) == [step.name for step in spec.plan("condensed").steps]
+    every = [kernel for kernels in found.values() for kernel in kernels]
+    assert every == list(executed_kernels(spec, runtime))

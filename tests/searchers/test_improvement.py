@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from searchers.improvement import Steps, front
+from searchers.improvement import Steps
 
 ACCURACY = np.array([2.0, 3.0, 1.5, 3.0])
 COST = np.array([1.0, 3.0, 2.0, 3.0])
@@ -21,11 +21,6 @@ def gain(accuracy: float, cost: float, deviation: float = 1e-9) -> float:
         np.array([accuracy]), np.array([deviation]), np.array([cost]), plain
     )
     return float(found[0])
-
-
-def test_a_front_is_what_nothing_equals_or_beats_in_both() -> None:
-    assert front(ACCURACY, COST).tolist() == [0, 1]
-    assert front(np.array([1.0, 2.0]), np.array([1.0, 1.0])).tolist() == [1]
 
 
 def test_points_outside_the_reference_are_no_steps() -> None:

@@ -66,6 +66,26 @@ def test_the_process_predicts_and_finds_what_matters() -> None:
     assert scales[2] > 2 * scales[1]
 
 
+def test_many_values_are_all_known_though_parameters_are_found_from_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, y = data(60)
+    monkeypatch.setattr(surrogate, "MOST_FITTED", 30)
+    seen: list[int] = []
+    original = surrogate._fitted
+
+    def counted(x: np.ndarray, z: np.ndarray, groups: np.ndarray) -> Parameters:
+        seen.append(len(z))
+        return original(x, z, groups)
+
+    monkeypatch.setattr(surrogate, "_fitted", counted)
+    process = GaussianProcess(x, y, GROUPS)
+    few = GaussianProcess(x[:30], y[:30], GROUPS)
+    assert seen == [30, 30]
+    assert process.predict(x)[0] == pytest.approx(y, abs=0.15)
+    assert process.predict(x)[1][30:].max() < few.predict(x)[1][30:].max()
+
+
 def test_the_gradient_is_that_of_the_density(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = data(12)
     seen = []

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from results.pareto import front
 from results.trial import Proposal, Score, Trial, contenders
 from search_space import SearchSpace
 from searchers import Searcher, condense
 from searchers.condense import START
-from searchers.improvement import front
 from searchers.telling import telling
 
 End = Callable[[int, Proposal], Trial]
