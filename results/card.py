@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from results.formats import FORMATS, ExportOptions, executed_macs, lowering_of
+from results.markdown import markdown_table
 from results.verify import TOLERANCE, Verification, condensed_form
 from search_space import NetworkSpec, cost, format_count, ops
 
@@ -19,12 +20,10 @@ _CARD = """\
 
 {training}
 
-| figure | per image |
-|---|---|
 {figures}
 
 Input: `images`, float32, (N, {channels}, {size}, {size}), normalised as in training. Output:
-`logits`, (N, {classes}). {batch}
+`logits`, (N, {classes}).{labels} {batch}
 
 ## Loading
 
@@ -43,8 +42,6 @@ Forms of this network compared on {images} images, random ones and photographs. 
 relative to the largest output of all images; above {tolerance:.0e} nothing would have been
 exported.
 
-| forms | largest difference |
-|---|---|
 {comparisons}
 """
 
@@ -55,6 +52,7 @@ def card(
     verification: Verification,
     *,
     trained: bool,
+    labels: str | None,
     options: ExportOptions,
 ) -> str:
     """Markdown.
@@ -64,6 +62,7 @@ def card(
         formats: Keys of ``FORMATS``.
         verification: What was compared.
         trained: Whether weights were given; else the card says that they are untrained.
+        labels: The file that names the classes, if there is one.
         options: How the files were written.
     """
     spec = network.spec
@@ -93,10 +92,11 @@ def card(
         if trained
         else f"**The weights are untrained** ({verification.weights}): they show speed and"
         " conversion, no accuracy.",
-        figures="\n".join(f"| {name} | {value} |" for name, value in figures.items()),
+        figures=markdown_table(("figure", "per image"), figures.items()),
         channels=spec.image_channels,
         size=spec.image_size,
         classes=spec.classes,
+        labels=f" `{labels}` names the classes in this order, a line each." if labels else "",
         batch="The ONNX file takes any N."
         if options.dynamic_batch and "onnx" in formats
         else "N is 1; an ONNX file exported with `--dynamic-batch` takes any.",
@@ -107,8 +107,9 @@ def card(
         ),
         images=verification.images,
         tolerance=TOLERANCE,
-        comparisons="\n".join(
-            f"| {c.first}, {c.second} | {c.difference:.1e} |" for c in verification.comparisons
+        comparisons=markdown_table(
+            ("forms", "largest difference"),
+            ((f"{c.first}, {c.second}", f"{c.difference:.1e}") for c in verification.comparisons),
         ),
     )
 

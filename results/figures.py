@@ -25,7 +25,7 @@ Points = NDArray[np.float64]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9", "#222222")
 """Told apart by colour-blind readers too; after Okabe and Ito, Color Universal Design (2008)."""
 
-GREY, LIGHT = "#666666", "#E6E6E6"
+GREY, MUTED, LIGHT = "#666666", "#ABABAB", "#E6E6E6"
 INK_PX = 4.0
 """Lines are looked at in steps of this length to keep labels clear of them."""
 

@@ -7,6 +7,7 @@
     study.db                  the study, unless it lives in another storage
     trials.csv, pareto.csv    all trials; the Pareto front
     best/architecture.yaml    the most accurate network inside the budget
+    card.json, card.md        the search card: what running the search again takes
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -27,8 +28,15 @@ from results.urls import sqlite_url, without_password
 from search_space.errors import UserError
 from search_space.reading import read_yaml
 
+if TYPE_CHECKING:
+    from results.search_card import SearchCard
+
 POINTER = "run.yaml"
 BEST = Path("best") / "architecture.yaml"
+
+
+class Busy(UserError):
+    """Another process is working on a run."""
 
 
 class RunFolder:
@@ -86,7 +94,8 @@ class RunFolder:
                 Study.join(self.storage, shared, settings)
             else:
                 if self._elsewhere is None:
-                    self._own_study.unlink(missing_ok=True)
+                    for left in self.path.glob(f"{self._own_study.name}*"):
+                        left.unlink()  # SQLite's journal belongs to the file beside it
                 Study.create(self.storage, self.study_name, settings)
             where = None if self._elsewhere is None else without_password(self._elsewhere)
             pointer = {"study": self.study_name, "storage": where}
@@ -128,17 +137,50 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps a second process out; raises UserError where one is at work."""
+        """Keeps a second process out.
+
+        Raises:
+            Busy: one is at work.
+            UserError: the folder cannot be written.
+        """
         try:
             file = (self.path / ".lock").open("w")
         except OSError as error:
-            raise UserError(f"the run's folder {self.path} cannot be written: {error}") from None
+            raise UserError(
+                f"the run's folder {self.path} cannot be written: {error.strerror}"
+            ) from None
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise UserError(f"another process is working on {self.path}; wait for it") from None
+                raise Busy(f"another process is working on {self.path}; wait for it") from None
             yield
+
+    @contextmanager
+    def locked_if_free(self) -> Iterator[bool]:
+        """As :meth:`locked`, but tells whether no other process is at work."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.locked())
+            except Busy:
+                yield False
+            else:
+                yield True
+
+    def beside(self, path: Path) -> RunFolder:
+        """A folder for files about the same study, which is made; it holds no run itself.
+
+        Raises:
+            UserError: it holds another run, or cannot be made.
+        """
+        if path.resolve() == self.path.resolve():
+            return self
+        self.must_be_new(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"the output folder {path} cannot be written: {error}") from None
+        return RunFolder(path, study_name=self.study_name, storage=self.storage)
 
     @property
     def best(self) -> Path:
@@ -160,12 +202,25 @@ class RunFolder:
                 + best.proposal.spec.to_yaml(),
             )
 
+    def write_card(self, card: SearchCard) -> None:
+        """Writes ``card.json`` and ``card.md`` anew."""
+        write_atomically(self.path / "card.json", card.to_json())
+        write_atomically(self.path / "card.md", card.to_markdown())
+
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replaces a file in one step, so that a killed process leaves the old or the new one."""
+    """Replaces a file in one step, so that a killed process leaves the old or the new one.
+
+    Raises:
+        OSError: it cannot be written; ``filename`` is its path.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
+    except OSError as error:
+        # Nobody asked for the temporary one.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

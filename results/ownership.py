@@ -1,10 +1,10 @@
 """Who trains a running trial, and whether they still do.
 
-A process that runs trials writes itself into them as ``owner`` and raises their ``heartbeat``, a
-counter, every ``BEAT_S`` seconds. Whoever else looks at the trial measures by its own monotonic
-clock how long that counter has stood still: no clock of another machine is compared with its own,
-and no clock that is set back or forth matters. On the owner's machine a process that has ended is
-seen at once.
+A process that runs trials writes itself into them as ``owner`` and raises its ``heartbeat``, a
+counter in the study, every ``BEAT_S`` seconds. Whoever else looks at the trial measures by its own
+monotonic clock how long that counter has stood still: no clock of another machine is compared with
+its own, and no clock that is set back or forth matters. On the owner's machine a process that has
+ended is seen at once.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
@@ -25,6 +25,7 @@ from search_space.errors import UserError
 PATIENCE_S = 40.0
 """Less than the lease of a trial: whoever waits here is not to be taken for dead."""
 LONGEST_PAUSE_S = 2.0
+T = TypeVar("T")
 _ONCE = ("create_new_study", "delete_study")
 
 
@@ -32,7 +33,7 @@ class StorageFailed(UserError):
     """A storage could not be read or written any more."""
 
 
-class _Patient:
+class Patient:
     """Hands every call on to a storage, again while that may help.
 
     Args:
@@ -48,13 +49,19 @@ class _Patient:
         self._given_up = False
         """Patience has ended, and nothing has been read or written since."""
 
-    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        deadline = time.monotonic() + (0.0 if name in _ONCE else self._patience_s)
+    @property
+    def inner(self) -> BaseStorage:
+        """The storage that is waited for."""
+        return self._storage
+
+    def persist(self, call: Callable[[], T], *, once: bool = False) -> T:
+        """What a call returns, which reads or writes the same however often it is made."""
+        deadline = time.monotonic() + (0.0 if once else self._patience_s)
         pause_s = 0.05
         with storage_failures(self._url):
             while True:
                 try:
-                    found = getattr(self._storage, name)(*args, **kwargs)
+                    found = call()
                 except (StorageInternalError, SQLAlchemyError) as error:
                     if self._given_up or time.monotonic() >= deadline or not _may_pass(error):
                         self._given_up = True
@@ -68,14 +75,18 @@ class _Patient:
 
 def _may_pass(error: Exception) -> bool:
     """Whether an error is one of connections, of a server that is away, or of a deadlock."""
-    cause = error.__cause__ or error
+    # Optuna's own failure is caused by that of the database, and that by its driver's.
+    cause = error if isinstance(error, SQLAlchemyError) else error.__cause__
     lost = isinstance(cause, DBAPIError) and cause.connection_invalidated
     return lost or isinstance(cause, OperationalError | PendingRollbackError)
 
 
 def _handed_on(name: str) -> Callable[..., Any]:
-    def method(self: _Patient, *args: Any, **kwargs: Any) -> Any:
-        return self._call(name, *args, **kwargs)
+    def method(self: Patient, *args: Any, **kwargs: Any) -> Any:
+        def call() -> Any:
+            return getattr(self.inner, name)(*args, **kwargs)
+
+        return self.persist(call, once=name in _ONCE)
 
     return method
 
@@ -85,7 +96,7 @@ _METHODS = {
     for name, value in vars(BaseStorage).items()
     if callable(value) and not name.startswith("_")
 }
-_PatientStorage: Any = type("PatientStorage", (_Patient, BaseStorage), _METHODS)
+_PatientStorage: Any = type("PatientStorage", (Patient, BaseStorage), _METHODS)
 
 
 def patient(storage: BaseStorage, url: str, patience_s: float = 0.0) -> BaseStorage:

@@ -21,7 +21,6 @@ from search_space.spec import NetworkSpec
 
 RUNGS = "rungs"
 OWNER = "owner"
-HEARTBEAT = "heartbeat"
 WITHDRAWN = "withdrawn"
 FAILURE = "failure"
 
@@ -61,15 +60,23 @@ def begun(
             "spec": proposal.spec.to_json(),
             "notes": proposal.notes,
             OWNER: owner,
-            HEARTBEAT: 0,
         },
     )
 
 
-def read(frozen: FrozenTrial) -> Trial:
-    """A trial of ours; raises UnreadableTrial where it is none."""
+def read(frozen: FrozenTrial, proposal: Proposal | None = None) -> Trial:
+    """A trial of ours.
+
+    Args:
+        frozen: As the storage has it.
+        proposal: What it was begun with, which never changes, where it has been read before:
+            describing a network takes time.
+
+    Raises:
+        UnreadableTrial: it is none of ours.
+    """
     try:
-        return _read(frozen)
+        return _read(frozen, proposal or _proposal(frozen))
     except KeyError as error:
         raise UnreadableTrial(f"trial {frozen.number} lacks the attribute {error}") from None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -77,7 +84,16 @@ def read(frozen: FrozenTrial) -> Trial:
         raise UnreadableTrial(f"trial {frozen.number} cannot be read: {reason}") from None
 
 
-def _read(frozen: FrozenTrial) -> Trial:
+def _proposal(frozen: FrozenTrial) -> Proposal:
+    attributes = frozen.user_attrs
+    return Proposal(
+        choices=frozen.params or frozen.system_attrs.get("fixed_params", {}),
+        spec=NetworkSpec.from_dict(json.loads(attributes["spec"])),
+        notes=attributes["notes"],
+    )
+
+
+def _read(frozen: FrozenTrial, proposal: Proposal) -> Trial:
     attributes = frozen.user_attrs
     state, failure, score = _STATES[frozen.state], None, None
     if state == "failed":
@@ -90,11 +106,7 @@ def _read(frozen: FrozenTrial) -> Trial:
     return Trial(
         number=frozen.number,
         state=state,
-        proposal=Proposal(
-            choices=frozen.params or frozen.system_attrs.get("fixed_params", {}),
-            spec=NetworkSpec.from_dict(json.loads(attributes["spec"])),
-            notes=attributes["notes"],
-        ),
+        proposal=proposal,
         estimate=_part(Estimate, attributes),
         score=score,
         failure=failure,
@@ -103,7 +115,6 @@ def _read(frozen: FrozenTrial) -> Trial:
             for number in range(1, attributes.get(RUNGS, 0) + 1)
         ),
         owner=attributes.get(OWNER),
-        heartbeat=attributes.get(HEARTBEAT, 0),
     )
 
 

@@ -13,6 +13,8 @@ from results.trial import Trial
 LEAST_PAIRS = 3
 """Of fewer the rank correlation is no more than a coincidence: of two it is always 1 or -1."""
 
+RUNG_HEADER = ("rung", "training", "scored", "went on", "best accuracy", "seconds")
+
 
 @dataclass(frozen=True, kw_only=True)
 class RungCount:
@@ -21,7 +23,7 @@ class RungCount:
     Args:
         rung: Its number, from 1.
         scored: Trials that were trained in it.
-        went_on: Those of them that were not complete with it.
+        went_on: Those of them that were scored in the next, too.
         best_accuracy: The highest in it, a fraction.
         wall_s: Seconds of all its trainings.
     """
@@ -56,18 +58,39 @@ def count_rungs(trials: Sequence[Trial]) -> list[RungCount]:
     found = []
     for number in range(1, _highest(trials) + 1):
         scored = [t for t in trials if len(t.rungs) >= number]
-        ended = [t for t in scored if len(t.rungs) == number and t.state == "complete"]
         scores = [t.rungs[number - 1] for t in scored]
         found.append(
             RungCount(
                 rung=number,
                 scored=len(scored),
-                went_on=len(scored) - len(ended),
+                went_on=sum(len(t.rungs) > number for t in scored),
                 best_accuracy=max(score.accuracy for score in scores),
                 wall_s=sum(score.wall_s for score in scores),
             )
         )
     return found
+
+
+def rung_rows(
+    counts: Sequence[RungCount], trainings: Sequence[str]
+) -> list[tuple[str, str, str, str, str, str]]:
+    """What people read, under ``RUNG_HEADER``: of the last rung nobody can go on.
+
+    Args:
+        counts: Of :func:`count_rungs`.
+        trainings: Those of all rungs in words; the last ones may have scored nothing yet.
+    """
+    return [
+        (
+            str(c.rung),
+            training,
+            str(c.scored),
+            str(c.went_on) if c.rung < len(trainings) else "",
+            f"{c.best_accuracy:.1%}",
+            f"{c.wall_s:,.1f}",
+        )
+        for c, training in zip(counts, trainings, strict=False)
+    ]
 
 
 def correlate_rungs(trials: Sequence[Trial]) -> list[RankCorrelation]:

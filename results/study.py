@@ -1,14 +1,15 @@
 """The one record of a study: an Optuna storage.
 
-A trial is written once its network is admitted, with all its
-known costs, in one transaction; it is *running* until it is told, whoever runs it then: a trial of
-a process that has ended is handed out again under the same number (:mod:`results.ownership`).
+A trial is written once its network is admitted, with all its known costs, in one transaction; it
+is *running* until it is told, whoever runs it then: a trial of a process that has ended is handed
+out again under the same number (:mod:`results.ownership`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from results import records
+from results.changes import Changes
 from results.making import (
     REJECTED,
     SETTINGS,
@@ -30,15 +32,21 @@ from results.making import (
     no_sampler,
 )
 from results.patience import damaged
-from results.records import FAILURE, HEARTBEAT, OWNER, RUNGS, WITHDRAWN, begun
+from results.records import FAILURE, OWNER, RUNGS, WITHDRAWN, begun
+from results.session import Session
 from results.storage import exclusively, open_storage
 from results.trial import Estimate, Proposal, Retrained, Score, Trial, rung_values
 from results.urls import shown_url
 from search_space.errors import UserError, shown
 from search_space.searchable import Searchable
 
+HEARTBEAT = "heartbeat {}"
+"""Of an owner; the study's, as one that runs many trials is as much alive as one that runs few."""
 RETRAINED = "retrained trial {}"
 """Optuna lets nobody write to a trial that is complete; what comes later is the study's."""
+
+SESSION = "session {}"
+"""One attribute each, so that processes which begin at once do not overwrite each other."""
 
 
 class Study:
@@ -49,7 +57,10 @@ class Study:
         self._url = storage
         self._storage = study._storage
         self._id = study._study_id
+        self._changes = Changes(self._storage, self._id)
         self._ended: dict[int, Trial] = {}
+        self._running: dict[int, Trial] = {}
+        self._proposals: dict[int, Proposal] = {}
 
     @classmethod
     def create(cls, storage: str, name: str, settings: Mapping[str, Any]) -> Study:
@@ -158,12 +169,21 @@ class Study:
             counts = {reason: before.get(reason, 0) + n for reason, n in more.items()}
             self._study.set_user_attr(REJECTED, before | counts)
 
-    # --- Trials ---------------------------------------------------------------------------------
+    def record_session(self, session: Session) -> None:
+        """Writes who works on the study from now on."""
+        self._study.set_user_attr(SESSION.format(secrets.token_hex(6)), asdict(session))
 
     @property
-    def next_number(self) -> int:
-        """The number that the next trial to start will have, unless another process is faster."""
-        return len(self._storage.get_all_trials(self._id, deepcopy=False))
+    def sessions(self) -> list[Session]:
+        """Who has worked on it, in the order of their beginning; none in studies of before."""
+        prefix = SESSION.format("")
+        found = [v for name, v in self._study.user_attrs.items() if name.startswith(prefix)]
+        try:
+            return sorted((Session.from_dict(v) for v in found), key=lambda s: s.begun)
+        except (TypeError, AttributeError) as error:
+            raise damaged(self._url, f"a session cannot be read: {error}") from None
+
+    # --- Trials ---------------------------------------------------------------------------------
 
     def start(
         self,
@@ -249,9 +269,9 @@ class Study:
         if self.trial(trial.number).owner == trial.owner:
             self._annotate(trial, {OWNER: None})
 
-    def beat(self, trial: Trial, count: int) -> None:
-        """Writes that the owner of a running trial is there."""
-        self._annotate(trial, {HEARTBEAT: count})
+    def beat(self, owner: str, count: int) -> None:
+        """Writes that an owner of running trials is there."""
+        self._study.set_user_attr(HEARTBEAT.format(owner), count)
 
     # --- Reading ----------------------------------------------------------------------------------
 
@@ -271,12 +291,27 @@ class Study:
         frozen = self._storage.get_all_trials(self._id, deepcopy=False)
         return [self._with_later(t, later) for t in frozen]
 
+    def changed(self) -> list[Trial]:
+        """Trials that have begun, changed hands, moved on or ended since this was last called,
+        and those whose owners are still there; all trials at first."""
+        later = self._study.user_attrs
+        found = {t.number: self._with_later(t, later) for t in self._changes.read()}
+        for number, trial in self._running.items():
+            beat = self._heartbeat(trial.owner, later)
+            if number not in found and beat != trial.heartbeat:
+                found[number] = dataclasses.replace(trial, heartbeat=beat)
+        for number, trial in found.items():
+            if trial.state == "running":
+                self._running[number] = trial
+            else:
+                self._running.pop(number, None)
+        return [found[number] for number in sorted(found)]
+
     def _with_later(self, frozen: FrozenTrial, of_study: Mapping[str, Any]) -> Trial:
-        trial = self._ended.get(frozen.number)
-        if trial is None:
-            trial = self._read(frozen)
-            if trial.state != "running":
-                self._ended[trial.number] = trial
+        trial = self._ended.get(frozen.number) or self._read(frozen)
+        if trial.state == "running":
+            return dataclasses.replace(trial, heartbeat=self._heartbeat(trial.owner, of_study))
+        self._ended[trial.number] = trial
         later = of_study.get(RETRAINED.format(trial.number))
         return dataclasses.replace(trial, retrained=self._retrained(later)) if later else trial
 
@@ -286,8 +321,17 @@ class Study:
         except TypeError as error:
             raise damaged(self._url, f"a full training cannot be read: {error}") from None
 
+    def _heartbeat(self, owner: str | None, of_study: Mapping[str, Any]) -> int:
+        name = HEARTBEAT.format(owner)
+        found = of_study.get(name, 0)
+        if not isinstance(found, int):
+            raise damaged(self._url, f"its attribute `{name}` is {shown(found)}")
+        return found
+
     def _read(self, frozen: FrozenTrial) -> Trial:
         try:
-            return records.read(frozen)
+            trial = records.read(frozen, self._proposals.get(frozen.number))
         except records.UnreadableTrial as error:
             raise damaged(self._url, str(error)) from None
+        self._proposals[trial.number] = trial.proposal
+        return trial

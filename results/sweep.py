@@ -10,6 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from results.folder import write_atomically
+from results.markdown import markdown_table
 from results.metrics import columns, write_rows
 from search_space import format_count
 from search_space.errors import UserError
@@ -101,11 +102,11 @@ def write_sweep(rows: Sequence[SweepRow], folder: Path) -> None:
 def summary_markdown(rows: Sequence[SweepRow]) -> str:
     """The summary as a Markdown table; raises what :func:`summary_frame` raises."""
     head = ("network", "variation", "value", "MACs", "parameters", "error (%)", "seeds", "epochs")
-    lines: list[tuple[str, ...]] = [head, ("---",) * 3 + ("---:",) * 5]
+    lines: list[tuple[str, ...]] = []
     for _, row in summary_frame(rows).iterrows():
         spread = "" if pd.isna(row["sd_percent"]) else f" ± {row['sd_percent']:.2f}"
-        words = (str(row[name]).replace("|", r"\|") for name in ("network", "variation", "value"))
+        words = (row[name] for name in ("network", "variation", "value"))
         counts = (format_count(row[name]) for name in ("macs", "params"))
         error = f"{row['error_percent']:.2f}{spread}"
         lines.append((*words, *counts, error, str(row["seeds"]), str(row["epochs"])))
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return markdown_table(head, lines, align="lllrrrrr") + "\n"

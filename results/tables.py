@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+import numpy as np
 import pandas as pd
 
+from results.pareto import front
 from results.trial import Trial, contenders, rung_values
 
 COLUMNS = (
@@ -77,25 +79,23 @@ def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
 
     Of trials with equal objectives the first is kept.
     """
-    done = contenders(trials)
-    done.sort(key=lambda t: (t.estimate.latency_ms, -t.objectives[0], t.number))
-    front: list[Trial] = []
-    for trial in done:
-        if not front or trial.objectives[0] > front[-1].objectives[0]:
-            front.append(trial)
-    return front
+    done = sorted(contenders(trials), key=lambda t: t.number)
+    if not done:
+        return []
+    accuracy, latency_ms = np.transpose([trial.objectives for trial in done])
+    return [done[i] for i in front(accuracy, latency_ms)]
 
 
 def winners(trials: Sequence[Trial], count: int) -> list[Trial]:
     """Whom to train in full: the Pareto front, the most accurate first; then, if it is shorter,
     the most accurate of the others, those of higher rungs before those of lower ones."""
-    front = pareto_front(trials)
-    others = [t for t in trials if t.score is not None and t not in front]
+    best = pareto_front(trials)
+    others = [t for t in trials if t.score is not None and t not in best]
     others.sort(key=lambda t: (-len(t.rungs), -t.objectives[0], t.objectives[1], t.number))
-    return [*reversed(front), *others][:count]
+    return [*reversed(best), *others][:count]
 
 
 def most_accurate(trials: Sequence[Trial]) -> Trial | None:
     """The contender of highest accuracy, the faster of two equal ones."""
-    front = pareto_front(trials)
-    return front[-1] if front else None
+    best = pareto_front(trials)
+    return best[-1] if best else None

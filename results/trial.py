@@ -132,8 +132,8 @@ class Trial:
     withdrawn: it says why;
     ``retrained`` None unless it was trained again with a full schedule.
 
-    ``owner`` is the process that trains it, or has; ``heartbeat`` moves while it does
-    (:mod:`results.ownership`).
+    ``owner`` is the process that trains it, or has; ``heartbeat`` is that of the owner of a running
+    trial, and moves while it does (:mod:`results.ownership`).
 
     ``rungs`` are the scores of the rungs that it has been trained in, the cheapest first, of which
     the last becomes the trial's; none where a search trains every network alike.
@@ -149,6 +149,11 @@ class Trial:
     rungs: tuple[Score, ...] = ()
     owner: str | None = None
     heartbeat: int = 0
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Of each short training that is known, the cheapest first."""
+        return self.rungs or ((self.score,) if self.score else ())
 
     @property
     def objectives(self) -> tuple[float, float]:

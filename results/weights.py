@@ -6,7 +6,7 @@ The metadata of a file name its ``form`` (masked or condensed), the ``format`` v
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from search_space.errors import UserError
 from search_space.plan import Form
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from search_space.network import Network
 
@@ -28,12 +28,17 @@ _SHOWN_KEYS = 3
 
 def save_weights(network: Network, path: Path, *, trained: bool = True) -> None:
     """Writes the tensors of a network, masks and indices included; notes if none were trained."""
-    from safetensors.torch import save
-
-    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
     metadata = {"form": network.form, "format": FORMAT, "spec": network.spec.id}
     if not trained:
         metadata["trained"] = "no"
+    save_tensors(network, path, metadata)
+
+
+def save_tensors(module: nn.Module, path: Path, metadata: dict[str, str]) -> None:
+    """Writes the parameters and buffers of any module."""
+    from safetensors.torch import save
+
+    tensors = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
     # Not save_file, whose files nobody but their owner may read.
     path.write_bytes(save(tensors, metadata))
 
@@ -58,7 +63,7 @@ def load_weights(spec: NetworkSpec, path: Path) -> Network:
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder; name the .safetensors file in it")
-    tensors, metadata = _read(path)
+    tensors, metadata = read_tensors(path)
     if metadata.get("format", FORMAT) != FORMAT:
         raise UserError(
             f"{path}: `format` (={metadata['format']}) must be {FORMAT}, the version read here"
@@ -72,8 +77,20 @@ def load_weights(spec: NetworkSpec, path: Path) -> Network:
     if form not in FORMS:
         raise UserError(f"{path}: `form` (={form!r}) must be one of {', '.join(FORMS)}")
     network = build(spec, form)
-    _check_keys(network, tensors, path)
-    expected = network.state_dict()
+    fill(network, tensors, path, f"the {network.form} form of {network.spec.id}")
+    check_selection(network, path)
+    return network.eval()
+
+
+def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path, what: str) -> None:
+    """Gives a module the tensors of a file; ``what`` the module is, in words.
+
+    Raises:
+        UserError: they lack or add some, or hold values that are complex or no numbers; the message
+            names the keys.
+    """
+    expected = module.state_dict()
+    _check_keys(expected, tensors, path, what)
     if wrong := [n for n, t in tensors.items() if _is_real(t) != _is_real(expected[n])]:
         raise UserError(
             f"{path} holds whole numbers for real ones, or the reverse, in {_some(wrong)}"
@@ -82,12 +99,11 @@ def load_weights(spec: NetworkSpec, path: Path) -> Network:
         raise UserError(f"{path} holds complex values in {_some(wrong)}; weights must be real")
     if wrong := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
         raise UserError(f"{path} holds infinite values or none at all in {_some(wrong)}")
-    network.load_state_dict(tensors)
-    _check_selection(network, path)
-    return network.eval()
+    module.load_state_dict(tensors)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a file; raises UserError where it cannot be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -111,8 +127,9 @@ def _form_of(tensors: dict[str, Tensor], spec: NetworkSpec) -> Form:
     return min(reversed(FORMS), key=strangers)
 
 
-def _check_keys(network: Network, tensors: dict[str, Tensor], path: Path) -> None:
-    expected = network.state_dict()
+def _check_keys(
+    expected: Mapping[str, Tensor], tensors: dict[str, Tensor], path: Path, what: str
+) -> None:
     differently_shaped = [
         f"{name} {tuple(tensors[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in expected.items()
@@ -123,12 +140,9 @@ def _check_keys(network: Network, tensors: dict[str, Tensor], path: Path) -> Non
         "has the unknown": tensors.keys() - expected.keys(),
         "has shapes that do not fit:": differently_shaped,
     }
-    found = [f"{what} {_some(names)}" for what, names in faults.items() if names]
+    found = [f"{fault} {_some(names)}" for fault, names in faults.items() if names]
     if found:
-        raise UserError(
-            f"{path} does not fit the {network.form} form of {network.spec.id}: it"
-            f" {'; it '.join(found)}"
-        )
+        raise UserError(f"{path} does not fit {what}: it {'; it '.join(found)}")
 
 
 def _is_real(tensor: Tensor) -> bool:
@@ -142,8 +156,9 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(ordered[:_SHOWN_KEYS]) + (f" and {more} more" if more > 0 else "")
 
 
-def _check_selection(network: Network, path: Path) -> None:
-    """Masks at the end of their schedule, indices inside what they select from."""
+def check_selection(network: Network, path: Path) -> None:
+    """Raises UserError unless masks are at the end of their schedule, and indices inside what they
+    select from."""
     for name, layer in network.learned_layers.items():
         if not layer.is_condensed:
             late = getattr(layer, "at_conversion", False)
@@ -153,6 +168,8 @@ def _check_selection(network: Network, path: Path) -> None:
                 f" was not finished; condense it (Network.{call}) before exporting"
             )
     for step in network.plan.steps:
+        if step.name not in network.steps:
+            continue  # feature maps end before the head
         for op in step.fragment.ops:
             if not isinstance(op, op_kinds.Gather | op_kinds.IndexAdd | op_kinds.Scatter):
                 continue

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 import optuna
 import pytest
 
+from results.rungs import RankCorrelation
+from results.search_card import SearchCard
+from results.session import Session
 from results.storage import quiet_optuna
 from results.trial import Estimate, Proposal, Score, State, Trial
 from results.verify import random_network
@@ -93,7 +96,7 @@ def score() -> Callable[[float], Score]:
 def trial(
     proposal: Callable[..., Proposal], score: Callable[[float], Score]
 ) -> Callable[..., Trial]:
-    """A trial of an accuracy, None where it failed, and a latency."""
+    """A trial of an accuracy, None where it failed, and a latency within 20 %."""
 
     def make(
         number: int, accuracy: float | None = 0.5, latency_ms: float = 12.5, state: State = "failed"
@@ -102,7 +105,12 @@ def trial(
             number=number,
             state=state if accuracy is None else "complete",
             proposal=proposal(number % 3 + 1),
-            estimate=dataclasses.replace(ESTIMATE, latency_ms=latency_ms),
+            estimate=dataclasses.replace(
+                ESTIMATE,
+                latency_ms=latency_ms,
+                latency_low_ms=0.8 * latency_ms,
+                latency_high_ms=1.2 * latency_ms,
+            ),
             score=None if accuracy is None else score(accuracy),
             failure="the loss became nan" if accuracy is None and state == "failed" else None,
         )
@@ -154,3 +162,50 @@ def spec(request: pytest.FixtureRequest) -> NetworkSpec:
 def network(spec: NetworkSpec) -> Network:
     """A masked network at the end of its schedule, with random norms."""
     return random_network(spec)
+
+
+# --- Searches ------------------------------------------------------------------------------------
+
+SESSION = Session(
+    begun="2026-01-01T00:00:00.000+00:00",
+    command=("search", "run", "--budget", "1M"),
+    machine="a processor, a system",
+    cores=2,
+    versions={"python": "3.11.7", "torch": "2.15.0"},
+    commit="0123456789ab+",
+    data="57c04b29019b",
+    split="48423f7a586b",
+    training_images=1077,
+    validation_images=360,
+    device="137740d43f52",
+)
+
+
+@pytest.fixture
+def session() -> Callable[..., Session]:
+    """A session with some fields replaced."""
+    return lambda **changes: dataclasses.replace(SESSION, **changes)
+
+
+@pytest.fixture
+def search_card() -> Callable[..., SearchCard]:
+    """The card of a search over two rungs with some fields replaced."""
+    made = SearchCard(
+        study="tried",
+        settings={
+            "space": SPACE.to_dict(),
+            "searcher": "random",
+            "seed": 0,
+            "data": "digits",
+            "trials": 4,
+        },
+        space=SPACE.name,
+        limits="1.00M MACs",
+        trainings=["1 epoch at 8x8", "2 epochs at 8x8"],
+        states={"complete": 3, "running": 0, "failed": 1},
+        rejected={"macs": 7, "duplicate": 2},
+        correlations=[RankCorrelation(lower=1, trials=4, spearman=0.5, kendall=1 / 3)],
+        training_s=83.25,
+        sessions=[SESSION],
+    )
+    return lambda **changes: dataclasses.replace(made, **changes)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from results.export import export, export_into
+from results.export import Origin, export, export_into
 from results.formats import FORMATS, ExportOptions, executed_macs
 from results.verify import condensed_form, random_network, run_torch
 from results.weights import load_weights
@@ -21,6 +21,18 @@ from search_space.network import Network
 
 Tiny = Callable[[str], NetworkSpec]
 DIRECT = ExportOptions(exporter="direct")
+TRAINED = Origin(words="w", trained=True)
+
+
+def test_where_weights_come_from_is_read_beside_them(tiny: Tiny, tmp_path: Path) -> None:
+    network, out = random_network(tiny("reactivating")), tmp_path / "out"
+    names = [f"kind {n}" for n in range(network.spec.classes)]
+    export(network, out, ["torchscript"], origin=origin)
+    assert origin_of(out / "weights.safetensors") == ("trained on x", tuple(names))
+    alone = tmp_path / "alone.safetensors"
+    assert origin_of(alone) == ("alone.safetensors", ())
+    (tmp_path / "verification.json").write_text("[]", encoding="utf-8")
+    assert origin_of(alone) == ("alone.safetensors", ())
 
 
 def export_tiny(network: Network, out: Path, trained: bool = True) -> None:
@@ -28,8 +40,7 @@ def export_tiny(network: Network, out: Path, trained: bool = True) -> None:
         network,
         out,
         ["onnx", "torchscript"],
-        weights="w.safetensors",
-        trained=trained,
+        origin=Origin(words="w.safetensors", trained=trained),
         options=DIRECT,
     )
 
@@ -103,7 +114,7 @@ def test_a_mismatch_leaves_nothing_behind(
     monkeypatch.setitem(FORMATS, "torchscript", dataclasses.replace(good, write=write))
     network = random_network(tiny("learned"))
     with pytest.raises(Mismatch, match="masked and torchscript"):
-        export(network, tmp_path / "out", ["torchscript"], weights="w", trained=True)
+        export(network, tmp_path / "out", ["torchscript"], origin=TRAINED)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -112,10 +123,10 @@ def test_nothing_is_overwritten(tiny: Tiny, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     for out in (tmp_path, tmp_path / "file"):
         with pytest.raises(UserError, match="not an empty folder"):
-            export(network, out, ["state_dict"], weights="w", trained=True)
+            export(network, out, ["state_dict"], origin=TRAINED)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     (tmp_path / "empty").mkdir()
-    export(network, tmp_path / "empty", ["state_dict"], weights="w", trained=True)
+    export(network, tmp_path / "empty", ["state_dict"], origin=TRAINED)
     assert (tmp_path / "empty" / "card.md").is_file()
 
 
@@ -123,7 +134,7 @@ def test_an_export_joins_what_a_folder_holds(tiny: Tiny, tmp_path: Path) -> None
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     (tmp_path / "card.md").write_text("old", encoding="utf-8")
     network = random_network(tiny("learned"))
-    verification = export_into(network, tmp_path, ["torchscript"], weights="w", trained=True)
+    verification = export_into(network, tmp_path, ["torchscript"], origin=TRAINED)
     assert verification.agrees
     assert {p.name for p in tmp_path.iterdir()} == {
         *("notes.txt", "architecture.yaml", "weights.safetensors", "model.torchscript.pt"),
@@ -148,9 +159,9 @@ def test_a_mismatch_leaves_a_folder_as_it_was(
     (out / "card.md").write_text("old", encoding="utf-8")
     network = random_network(tiny("learned"))
     with pytest.raises(Mismatch, match="masked and torchscript"):
-        export_into(network, out, ["torchscript"], weights="w", trained=True)
+        export_into(network, out, ["torchscript"], origin=TRAINED)
     with pytest.raises(UnknownName, match="known: ncnn, onnx"):
-        export_into(network, out, ["tflite"], weights="w", trained=True)
+        export_into(network, out, ["tflite"], origin=TRAINED)
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "card.md"]
     assert (out / "card.md").read_text(encoding="utf-8") == "old"
 
@@ -160,7 +171,7 @@ def test_an_unknown_format_or_a_folder_that_cannot_be_made_is_named(
 ) -> None:
     network = random_network(tiny("plain"))
     with pytest.raises(UnknownName, match="known: ncnn, onnx"):
-        export(network, tmp_path / "o", ["tflite"], weights="w", trained=True)
+        export(network, tmp_path / "o", ["tflite"], origin=TRAINED)
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
-        export(network, tmp_path / "file" / "o", ["state_dict"], weights="w", trained=True)
+        export(network, tmp_path / "file" / "o", ["state_dict"], origin=TRAINED)

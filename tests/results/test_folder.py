@@ -273,6 +273,13 @@ def test_a_write_that_dies_leaves_the_old_file(
     assert path.read_text(encoding="utf-8") == "old"
 
 
+def test_a_failure_names_the_file_that_was_to_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "file.txt"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(path, "text")
+    assert caught.value.filename == str(path)
+
+
 def test_what_a_killed_process_left_half_made_is_made_anew(tmp_path: Path) -> None:
     """The pointer is written last: without it there is no run, whatever study stands there."""
     with_study(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""The heartbeat of trials that this process holds."""
+"""The heartbeat of a process that runs trials."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ def study(tmp_path: Path) -> Study:
     return Study.create(sqlite_url(tmp_path / "s.db"), "run", {})
 
 
-def test_it_moves_for_held_trials_only(
+def test_it_moves_for_all_running_trials_of_one_owner(
     study: Study,
     space: SearchSpace,
     proposal: Callable[..., Proposal],
     estimate: Estimate,
     score: Callable[[float], Score],
 ) -> None:
-    held, left, done = (study.start(space, proposal(d), estimate, {}, "me") for d in (1, 2, 3))
-    beating = Heart(study)
-    for trial in (held, left, done):
-        beating.hold(trial)
-    beating.let_go(left)
-    study.complete(done, score(0.5))
+    owners = ("me", "another", "me")
+    begun = [study.start(space, proposal(d), estimate, {}, o) for d, o in enumerate(owners, 1)]
+    study.complete(begun[-1], score(0.5))
+    beating = Heart(study, "me")
+    assert [t.heartbeat for t in study.changed()] == [0, 0, 0]
     beating.beat()
     beating.beat()
     assert [t.heartbeat for t in study.trials()] == [2, 0, 0]
+    assert [(t.number, t.heartbeat) for t in study.changed()] == [(0, 2)]
+    assert study.changed() == []
 
 
 def test_a_storage_that_fails_for_a_moment_does_not_stop_it(
@@ -57,9 +58,8 @@ def test_a_storage_that_fails_for_a_moment_does_not_stop_it(
         original(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Study, "beat", sometimes)
-    beating = Heart(study)
-    trial = study.start(space, proposal(), estimate, {}, "me")
-    beating.hold(trial)
+    beating = Heart(study, "me")
+    study.start(space, proposal(), estimate, {}, "me")
     beating.start()
     while study.trial(0).heartbeat < 2:
         assert beating._thread.is_alive()

@@ -34,7 +34,7 @@ def test_a_rung_counts_who_was_scored_and_who_went_on(climb: Climb) -> None:
         climb(5, state="failed"),  # in the first
     ]
     assert count_rungs(trials) == [
-        RungCount(rung=1, scored=5, went_on=4, best_accuracy=0.3, wall_s=2.5),
+        RungCount(rung=1, scored=5, went_on=2, best_accuracy=0.3, wall_s=2.5),
         RungCount(rung=2, scored=2, went_on=1, best_accuracy=0.6, wall_s=1.0),
         RungCount(rung=3, scored=1, went_on=0, best_accuracy=0.5, wall_s=0.5),
     ]
