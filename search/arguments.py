@@ -43,13 +43,6 @@ def parse_seconds(text: str, what: str, default_unit: str) -> float:
     return value
 
 
-def format_seconds(seconds: float) -> str:
-    """``45 s``, ``12 min``, ``3.4 h``"""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
-
-
 def to_path(text: str) -> Path:
     """A path out of an argument; an unset variable of a shell names no file, and not this folder.
 

@@ -18,11 +18,15 @@ from search import (
     best,
     commands,
     comparing,
+    dashboard,
+    detecting,
     emulating,
+    explaining,
     exporting,
     importing,
     latency,
     listing,
+    reporting,
     retraining,
     running,
     scoring,
@@ -35,6 +39,7 @@ from search_space import SPACES, UserError
 from search_space.cost import PAPER_COUNTERS
 from searchers import SEARCHERS
 
+PROGRAM = "search"
 _EXPORTER = (
     "what writes ONNX: dynamo is torch's own exporter, direct ours, which writes the same"
     " operations in a second (default %(default)s{})"
@@ -63,15 +68,9 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
     latency.add_device(parser)
 
 
-def _port(text: str) -> int:
-    if not (text.isdecimal() and len(text) < 6 and 0 < int(text) < 65_536):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 to 65535")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="search",
+        prog=PROGRAM,
         description="Searches condensed CNN architectures for an ARM board, inside hard budgets.",
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -157,12 +156,18 @@ def _parser() -> argparse.ArgumentParser:
 
     best.add_best(command("best", best.best))
     listing.add_list(command("list", listing.list_runs))
+    reporting.add_report(command("report", reporting.report))
 
     training.add_train(command("train", training.train))
     retraining.add_retrain(command("retrain", retraining.retrain))
     training.add_evaluate(command("evaluate", training.evaluate))
     sweeping.add_sweep(command("sweep", sweeping.sweep))
     scoring.add_scores(command("scores", scoring.scores))
+
+    group = subparsers.add_parser("detect", help="Networks as backbones of detectors.")
+    under = group.add_subparsers(required=True, metavar="QUESTION")
+    detecting.add_train(command("train", detecting.train, under))
+    detecting.add_evaluate(command("evaluate", detecting.evaluate, under))
 
     p = command("cost", commands.cost)
     p.add_argument("network", metavar="NET", help=NETWORK)
@@ -231,6 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     add_json(p)
 
     comparing.add_compare(command("compare", comparing.compare))
+    explaining.add_arguments(command("explain", explaining.explain))
 
     p = command("models", commands.models)
     latency.add_device(p)
@@ -255,11 +261,7 @@ def _parser() -> argparse.ArgumentParser:
 
     importing.add_arguments(command("import", importing.import_network))
 
-    p = command("dashboard", commands.dashboard)
-    p.add_argument(
-        "run", type=arguments.to_path, metavar="RUN", help="folder that `search run` wrote"
-    )
-    p.add_argument("--port", type=_port, default=8080, help="default %(default)s")
+    dashboard.add_arguments(command("dashboard", dashboard.dashboard))
     return parser
 
 
@@ -269,6 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # another process wants a core, one of two then trains twenty times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     args = _parser().parse_args(argv)
+    args.command = [PROGRAM, *(sys.argv[1:] if argv is None else argv)]
     try:
         code: int = args.function(args)
     except UserError as error:

@@ -147,26 +147,3 @@ def profile(args: argparse.Namespace) -> int:
     width = max(map(len, lines))
     print("\n".join(f"{label:<{width}} {text}" for label, text in lines.items()))
     return 0
-
-
-def dashboard(args: argparse.Namespace) -> int:
-    """Serves optuna-dashboard for a run, on this machine only."""
-    import optuna_dashboard
-
-    from results.folder import RunFolder
-    from results.storage import open_storage, quiet_optuna
-
-    quiet_optuna()
-    folder = RunFolder.open(args.run)
-    study = folder.study()
-    storage = open_storage(folder.storage)
-    print(f"{study.name}: http://127.0.0.1:{args.port}/{study.page}  (Ctrl-C ends it)", flush=True)
-    try:
-        optuna_dashboard.run_server(storage, host="127.0.0.1", port=args.port)
-    except OSError as error:
-        raise UserError(
-            f"--port {args.port} cannot be listened on: {error}; choose another"
-        ) from None
-    except KeyboardInterrupt:
-        pass
-    return 0

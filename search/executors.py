@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from search.config import RunConfig
-from search.jobs import Ended, Job, Train, attempt, train
+from search.jobs import Ended, Job, OnStep, Train, attempt, train
 
 if TYPE_CHECKING:
     from trainers.data import DataSplits
 
+Load = Callable[[RunConfig], Mapping[int, "DataSplits"]]
+"""Reads the data of a search at each resolution that is trained at."""
 OnProgress = Callable[[Job, int, int], None]
 """Called now and then while a job is done, with (updates done, of how many)."""
 
@@ -66,6 +70,32 @@ class Here:
             self._on_progress(job, step, steps)
 
         return [attempt(job, self._data, on_step, self._train)]
+
+
+class NowAndThen:
+    """Tells of the first update, then as often as somebody may look.
+
+    Args:
+        tell: Called with (updates done, of how many).
+        every_s: The least time between two calls.
+    """
+
+    def __init__(self, tell: OnStep, every_s: float) -> None:
+        self._tell = tell
+        self._every_s = every_s
+        self._told = -math.inf
+
+    def __call__(self, step: int, steps: int) -> None:
+        now = time.monotonic()
+        if now - self._told >= self._every_s:
+            self._told = now
+            self._tell(step, steps)
+
+
+def use_threads(threads: int) -> None:
+    """Gives so many threads to the trainings of the calling thread."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def load(config: RunConfig, *, download: bool = False) -> dict[int, DataSplits]:

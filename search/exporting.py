@@ -68,9 +68,10 @@ def _arm(args: argparse.Namespace, forms: list[str] | None) -> dict[str, Runner]
 def export(args: argparse.Namespace) -> int:
     """Writes a network for a runtime, verified, with a card."""
     from results.export import export as write
-    from results.export import must_be_empty
+    from results.export import Origin, must_be_empty
     from results.formats import ExportOptions
-    from results.weights import are_trained, load_weights
+    from results.weights import load_weights
+    from search.trained_folder import DETECTOR
 
     formats = names(args.format)
     if unknown := [name for name in formats if name not in EXPORT_FORMATS]:
@@ -78,19 +79,23 @@ def export(args: argparse.Namespace) -> int:
     if not formats:
         raise UserError(f"--format must name one or more of {', '.join(EXPORT_FORMATS)}")
     must_be_empty(args.out)
+    if (Path(args.network) / DETECTOR).is_file():
+        raise UserError(
+            f"{args.network} holds a detector, and networks that classify are exported; name the"
+            " folder that its backbone was trained in"
+        )
     spec = find_network(args.network)
     file = weights_file(args.network, args.weights)
     if file is None:
-        network, weights = _initial_network(spec), f"initial ones, seed {SEED}"
+        network = _initial_network(spec)
+        origin = Origin(words=f"initial ones, seed {SEED}", trained=False)
     else:
-        network, weights = load_weights(spec, file), file.name
-    trained = file is not None and are_trained(file)
+        network, origin = load_weights(spec, file), Origin.of(file)
     verification = write(
         network,
         args.out,
         formats,
-        weights=weights,
-        trained=trained,
+        origin=origin,
         options=ExportOptions(
             exporter=args.exporter,
             dynamic_batch=args.dynamic_batch,
@@ -102,7 +107,7 @@ def export(args: argparse.Namespace) -> int:
         return 0
     print(line(args.network, verification))
     print(f"Exported: {args.out} ({', '.join(sorted(p.name for p in args.out.iterdir()))})")
-    if not trained:
+    if not origin.trained:
         print("The weights are untrained: name trained ones with --weights FILE.safetensors")
     return 0
 

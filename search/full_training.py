@@ -14,7 +14,7 @@ import yaml
 from torch import Tensor
 
 from results.curve import draw_curve
-from results.export import check_formats, export_into
+from results.export import Origin, check_formats, export_into
 from results.folder import write_atomically
 from results.formats import ARCHITECTURE, ExportOptions
 from results.metrics import write_rows
@@ -308,7 +308,12 @@ def _write_end(
         f"trained on {config.data} by the recipe {recipe.name}, seed {config.seed}; pixels from 0"
         f" to 255 go in as {data.train.normalisation}"
     )
-    export_into(network, out, config.formats, weights=words, trained=True)
+    export_into(
+        network,
+        out,
+        config.formats,
+        origin=Origin(words=words, trained=True, class_names=data.class_names),
+    )
     condensed = network.to_inference()
     sample = data.validation or data.train
     images, _ = next(sample.load(in_order(len(sample), recipe.batch_size)))

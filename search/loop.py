@@ -58,7 +58,7 @@ class Loop:
         self._apart = int(owner.token, 16)
         """Processes that ask for the same number at the same moment draw other networks."""
         self._watch = Watch(owner)
-        self._heart = Heart(study)
+        self._heart = Heart(study, self._owner)
         self._mine: dict[int, Trial] = {}
         self._waiting: list[Trial] = []
         self._losses: Counter[int] = Counter()
@@ -197,12 +197,11 @@ class Loop:
     # --- Whose trials they are ------------------------------------------------------------------
 
     def _hold(self, trial: Trial) -> None:
-        self._mine[trial.number] = self._board.trials[trial.number] = trial
-        self._heart.hold(trial)
+        self._mine[trial.number] = trial
+        self._board.put(trial)
 
     def _let_go(self, trial: Trial) -> None:
         self._mine.pop(trial.number, None)
-        self._heart.let_go(trial)
 
     def _own(self) -> Trial | None:
         """A trial of ours that nobody trains at the moment."""
@@ -246,7 +245,7 @@ class Loop:
         running = self._board.running
         rivals = {trial.owner for trial in running} - {self._owner, None}
         self.searcher.expect(running, rivals=max(len(rivals), self._collisions))
-        number = self.study.next_number
+        number = self._board.next_number
         if self.running_elsewhere or self._collisions:
             number += self._apart
         try:
@@ -289,5 +288,4 @@ class Loop:
             if trial.state in ("complete", "failed"):
                 self.searcher.tell(trial)
             self._mine.pop(trial.number, None)
-            self._heart.let_go(trial)
             self.news.append(trial)

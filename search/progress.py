@@ -27,7 +27,7 @@ from trainers.schedules import condensing
 from trainers.training import Training
 
 
-def _bar(console: Console, last: str, *, quiet: bool) -> Progress:
+def bar(console: Console, last: str, *, quiet: bool) -> Progress:
     """A bar with counts and times, on a terminal only; ``last`` is what it says at its end."""
     return Progress(
         TextColumn("{task.description}"),
@@ -58,7 +58,7 @@ class RunDisplay:
         self._rungs = 1
         self._warned_of_waiting = False
         self._best: Trial | None = None
-        self._progress = _bar(console, "best {task.fields[best]}", quiet=quiet)
+        self._progress = bar(console, "best {task.fields[best]}", quiet=quiet)
         self._task: TaskID | None = None
 
     def __enter__(self) -> RunDisplay:
@@ -159,7 +159,7 @@ class TrainDisplay:
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self.console = console
         self.quiet = quiet
-        self._progress = _bar(console, "{task.fields[state]}", quiet=quiet)
+        self._progress = bar(console, "{task.fields[state]}", quiet=quiet)
         self._task: TaskID | None = None
         self._speed = ""
         self._began = (0, 0.0)

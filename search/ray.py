@@ -16,13 +16,12 @@ import socket
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.config import RunConfig
-from search.executors import OnProgress, load
+from search.executors import Load, NowAndThen, OnProgress, load, use_threads
 from search.jobs import Ended, Failed, Job, Lost, Scored, Train, attempt, train
 from search_space import UserError
 from search_space.optional import import_optional
@@ -42,8 +41,6 @@ os.environ.update(
 of its state, and both are silent."""
 ray: Any = import_optional("ray", extra="ray")
 tune: Any = import_optional("ray.tune", extra="ray")
-
-Load = Callable[[RunConfig], Mapping[int, "DataSplits"]]
 
 OBJECT_STORE_BYTES = 100 * 2**20
 """Jobs and scores are small; Ray would reserve a third of the memory."""
@@ -367,21 +364,8 @@ def _work(
         except UserError as error:
             tune.report({"told": error})
             return
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)  # of this thread; each trial has its own
+    use_threads(threads)  # of this thread; each trial has its own
     for rung in search.rungs[len(job.trial.rungs) :]:
-        ended = attempt(dataclasses.replace(job, rung=rung), _data, _Steps(), how)
+        on_step = NowAndThen(lambda *done: tune.report({"told": done}), STEPS_EVERY_S)
+        ended = attempt(dataclasses.replace(job, rung=rung), _data, on_step, how)
         tune.report({"told": ended})
-
-
-class _Steps:
-    """Reports updates, as often as somebody may look."""
-
-    def __init__(self) -> None:
-        self._told = time.monotonic()
-
-    def __call__(self, step: int, steps: int) -> None:
-        now = time.monotonic()
-        if now - self._told >= STEPS_EVERY_S:
-            self._told = now
-            tune.report({"told": (step, steps)})

@@ -9,7 +9,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from results.rungs import LEAST_PAIRS, RankCorrelation, correlate_rungs, count_rungs
+from results.rungs import (
+    LEAST_PAIRS,
+    RUNG_HEADER,
+    RankCorrelation,
+    correlate_rungs,
+    count_rungs,
+    rung_rows,
+)
 from results.trial import Trial, contenders
 from search_space.budget import counted
 from searchers.rungs import Halving
@@ -29,17 +36,10 @@ def rungs_json(halving: Halving, trials: Sequence[Trial]) -> dict[str, Any]:
 def rungs_table(console: Console, halving: Halving, trials: Sequence[Trial]) -> None:
     """The same for people."""
     table = Table(title=f"Rungs: of each, one network in {halving.keep} goes on")
-    for name in ("rung", "training", "scored", "went on", "best accuracy", "seconds"):
+    for name in RUNG_HEADER:
         table.add_column(name, justify="left" if name == "training" else "right")
-    for count, rung in zip(count_rungs(trials), halving.rungs, strict=False):
-        table.add_row(
-            str(count.rung),
-            str(rung),
-            str(count.scored),
-            "" if count.rung == len(halving.rungs) else str(count.went_on),
-            f"{count.best_accuracy:.1%}",
-            f"{count.wall_s:.1f}",
-        )
+    for row in rung_rows(count_rungs(trials), [str(rung) for rung in halving.rungs]):
+        table.add_row(*row)
     console.print(table)
     lines = [_correlation(found) for found in correlate_rungs(trials)]
     if not lines:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from results.folder import RunFolder
+from results.patience import StorageFailed
 from results.study import Study
 from results.trial import Trial
+from search.cards import search_card
 from search.config import RunConfig
 from search.executors import Executor, Here, OnProgress, load
 from search.loop import Loop
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 POLL_S = 1.0
 """How often a process with nothing to do looks what others have done."""
 WRITE_EVERY_S = 5.0
-"""How often the files of a run are written anew, which takes longer the more trials there are."""
+"""How often the files of a run are written anew."""
+MOST_WRITING = 0.05
+"""The share of the time that may go into that; it takes longer the more trials there are."""
 
 
 class Display(Protocol):
@@ -151,7 +155,7 @@ def run(
     searcher = make_searcher(config.searcher, config.space, admission, config.seed)
     with ExitStack() as stack:
         loop = stack.enter_context(Loop(config, study, searcher))
-        files = stack.enter_context(_Files(folder, loop, display))
+        files = stack.enter_context(_Files(folder, config, loop, display))
         data = ready.data[config.rungs[-1].resolution]
         display.started(config, data, list(loop.trials.values()))
         make = make_executor or executor(config, ready, None, 1)
@@ -194,37 +198,44 @@ def _show(loop: Loop, display: Display) -> None:
 
 
 class _Files:
-    """The files of a run, written anew now and then and in the end; a context manager.
+    """The files of a run, written anew now and then and in the end; a context manager. The search
+    card is written in the beginning and in the end.
 
     Where that fails the search goes on, as its study knows everything; it says so at once, and
     raises UserError in the end.
     """
 
-    def __init__(self, folder: RunFolder, loop: Loop, display: Display) -> None:
+    def __init__(self, folder: RunFolder, config: RunConfig, loop: Loop, display: Display) -> None:
         self._folder = folder
+        self._config = config
         self._loop = loop
         self._display = display
-        self._written = -math.inf
+        self._next = -math.inf
         self._failure: UserError | None = None
 
     def __enter__(self) -> _Files:
         # A process may have been killed between the end of a trial and the writing of its files.
-        self.write()
+        self.write(card=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._written = -math.inf
-        self.write()
+        self._next = -math.inf
+        # A storage that has failed would be waited for once more.
+        self.write(card=kind is None or not issubclass(kind, StorageFailed))
         if self._failure is not None and kind is None:
             raise self._failure
 
-    def write(self) -> None:
-        """Writes the files unless they were a moment ago."""
-        if time.monotonic() - self._written < WRITE_EVERY_S:
+    def write(self, *, card: bool = False) -> None:
+        """Writes the files unless they were a moment ago; with ``card`` the search card, too."""
+        begun = time.monotonic()
+        if begun < self._next:
             return
         before, self._failure = self._failure, None
         try:
-            self._folder.write_results(list(self._loop.trials.values()))
+            trials = list(self._loop.trials.values())
+            self._folder.write_results(trials)
+            if card:
+                self._write_card(trials)
         except OSError as error:
             self._failure = UserError(
                 f"the results in {self._folder.path} cannot be written: {error}; the study has"
@@ -232,4 +243,13 @@ class _Files:
             )
             if before is None:
                 self._display.warn(str(self._failure))
-        self._written = time.monotonic()
+        now = time.monotonic()
+        self._next = now + max(WRITE_EVERY_S, (now - begun) / MOST_WRITING)
+
+    def _write_card(self, trials: Sequence[Trial]) -> None:
+        try:
+            card = search_card(self._config, self._loop.study, trials)
+        except UserError as error:
+            self._display.warn(f"there is no search card: {error}")
+            return
+        self._folder.write_card(card)

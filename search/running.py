@@ -132,6 +132,7 @@ def _run(
 
     from search import runner, tables
     from search.progress import RunDisplay
+    from search.sessions import session
 
     ray = args.executor == "ray"
     if args.workers is None and args.threads is not None and not ray:
@@ -143,6 +144,7 @@ def _run(
     )
     try:
         with folder.locked(), RunDisplay(Console(stderr=True), quiet=args.json) as watch:
+            study.record_session(session(config, ready, args.command))
             outcome = runner.run(
                 config, ready, folder, study, watch, timeout_s=timeout_s, make_executor=doing
             )

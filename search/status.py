@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from search import arguments
-from search_space.budget import counted, format_count
+from search_space.budget import counted, format_count, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,10 +68,10 @@ def _time_left(left: Remaining, run: str) -> str:
         return "none, all are scored"
     if left.seconds_each is None or left.training_s is None:
         return "not known before the first network is scored"
-    each = arguments.format_seconds(left.seconds_each)
+    each = format_seconds(left.seconds_each)
     reckoned = f"{counted(left.networks, 'network')}, {each} of training each in the mean"
     if left.eta_s is None:
-        one = arguments.format_seconds(left.training_s)
+        one = format_seconds(left.training_s)
         return f"nobody trains; {one} for one worker ({reckoned}): search resume {run}"
-    eta = arguments.format_seconds(left.eta_s)
+    eta = format_seconds(left.eta_s)
     return f"about {eta} ({reckoned}, {left.training} at once)"

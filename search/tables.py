@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from latency_models import Latency
+from results.diagram import COLUMNS, parts
 from results.tables import most_accurate, pareto_front
 from results.trial import Estimate, Trial
 from search.rung_tables import compared, rungs_json, rungs_table
@@ -137,7 +137,7 @@ def retrained_table(console: Console, folder: RunFolder, trials: Sequence[Trial]
 def next_commands(folder: RunFolder, config: RunConfig, found: bool) -> list[str]:
     """What a user types after a search."""
     more = f"search resume {folder.path} --trials {2 * config.trials}"
-    looking = [f"search cost {folder.best}"] if found else []
+    looking = [f"search report {folder.path}", f"search cost {folder.best}"] if found else []
     return [*looking, f"search dashboard {folder.path}", more]
 
 
@@ -194,10 +194,10 @@ def cost_table(
     """The network by stage, then its totals."""
     console.print(f"{name}: {spec}", highlight=False, soft_wrap=True, markup=False)
     table = Table()
-    for column in ("part", "output", "steps", "MACs", "params"):
+    for column in COLUMNS:
         table.add_column(column, justify="left" if column == "part" else "right")
-    for row in stage_rows(spec):
-        table.add_row(*row)
+    for part in parts(spec):
+        table.add_row(*part.row)
     console.print(table)
     totals = {
         "condensed": f"{cost.macs:,} MACs, {cost.params:,} parameters",
@@ -221,27 +221,3 @@ def _rests_on(latency: Latency) -> str:
     if latency.note:
         return "for networks like those of the note"
     return "where the parts below are at most twice off" if latency.extrapolated else "90 %"
-
-
-def stage_rows(spec: NetworkSpec) -> list[tuple[str, str, str, str, str]]:
-    """One row per stem, stage, transition and head of the condensed network.
-
-    ``output`` is what the next part reads: after a stage of exponential fetch, that is less than
-    all its features.
-    """
-    steps = spec.plan("condensed").steps
-    parts = [list(part) for _, part in groupby(steps, key=lambda s: s.name.split("_")[0])]
-    rows = []
-    for part, following in zip_longest(parts, parts[1:]):
-        ops = [op for step in part for op in step.fragment.ops]
-        read = following[0].fragment.inputs if following else part[-1].fragment.outputs
-        rows.append(
-            (
-                part[0].name.split("_")[0],
-                f"{sum(v.channels for v in read)}x{read[0].size}x{read[0].size}",
-                str(len(part)),
-                format_count(sum(op.macs for op in ops)),
-                format_count(sum(op.params for op in ops)),
-            )
-        )
-    return rows

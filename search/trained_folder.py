@@ -7,7 +7,7 @@
     curve.png                learning rate and loss, the drops marked
     tensorboard/             the same for TensorBoard
     checkpoint.pt            only while it is not complete
-    architecture.yaml, weights.safetensors, model.*, verification.json, card.md
+    architecture.yaml, weights.safetensors, model.*, verification.json, card.md, labels.txt
                              the network with its masks, exported and verified
     condensed.safetensors    the weights that are left
     result.json              what it is worth; written last
@@ -36,9 +36,12 @@ CHECKPOINT = "checkpoint.pt"
 RESULT = "result.json"
 RECIPE = "recipe.yaml"
 CONDENSED = "condensed.safetensors"
+DETECTOR = "detector.yaml"
+"""What only a training of a detector leaves."""
 
 _OWN = (
     *(CHECKPOINT, RESULT, RECIPE, "architecture.yaml", "verification.json", "card.md", "model*"),
+    *("labels.txt", DETECTOR),
     *("*.safetensors", "*.csv", "*.png", "tensorboard", "mlflow", "wandb", ".*"),
 )
 """Patterns of the names in such a folder."""

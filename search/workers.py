@@ -13,23 +13,17 @@ import multiprocessing
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from search.config import RunConfig
-from search.executors import OnProgress, load
+from search.executors import Load, NowAndThen, OnProgress, load, use_threads
 from search.jobs import Ended, Job, Lost, Train, attempt, train
 from search_space import UserError
-
-if TYPE_CHECKING:
-    from trainers.data import DataSplits
-
-Load = Callable[[RunConfig], Mapping[int, "DataSplits"]]
 
 MOST_STILLBORN = 3
 """Workers in a row that end before they are ready."""
@@ -220,29 +214,19 @@ def _work(
         except UserError as error:
             pipe.send(_Refused(reason=str(error)))
             return
-        if "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(threads)
+        use_threads(threads)
         pipe.send(_READY)
         while True:
             job = pipe.recv()
-            pipe.send(attempt(job, data, _Steps(pipe), how))
+            on_step = NowAndThen(lambda *done: _tell(pipe, done), STEPS_EVERY_S)
+            pipe.send(attempt(job, data, on_step, how))
 
 
-class _Steps:
-    """Tells the driver of updates, as often as somebody may look."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-        self._told = 0.0
-
-    def __call__(self, step: int, steps: int) -> None:
-        now = time.monotonic()
-        if now - self._told >= STEPS_EVERY_S:
-            self._told = now
-            try:
-                self._pipe.send((step, steps))
-            except OSError:
-                os._exit(1)  # the driver has ended: this training is nobody's
+def _tell(pipe: Connection, done: tuple[int, ...]) -> None:
+    try:
+        pipe.send(done)
+    except OSError:
+        os._exit(1)  # the driver has ended: this training is nobody's
 
 
 def _end_with(driver: int) -> None:

@@ -12,7 +12,6 @@ from search import arguments
 from search.arguments import (
     chosen_recipe,
     find_network,
-    format_seconds,
     label,
     parse_seconds,
     weights_file,
@@ -45,21 +44,6 @@ def test_parse_seconds(text: str, unit: str, seconds: float) -> None:
 def test_parse_seconds_refuses(text: str) -> None:
     with pytest.raises(UserError, match="must be a time above 0"):
         parse_seconds(text, "--timeout", "s")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "0 s"),
-        (89, "89 s"),
-        (90, "2 min"),
-        (5399, "90 min"),
-        (5400, "1.5 h"),
-        (9e5, "250.0 h"),
-    ],
-)
-def test_format_seconds(seconds: float, text: str) -> None:
-    assert format_seconds(seconds) == text
 
 
 # --- Networks ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from results.weights import load_weights, save_weights
 from search import exporting, importing
 from search.cli import main
 from search.exporting import names
+from search.trained_folder import DETECTOR
 from search_space import DenseStage, HeadSpec, NetworkSpec, StemSpec, build
 from search_space.lowering import LOWERINGS
 from search_space.network import Network
@@ -109,6 +111,18 @@ def test_export_without_weights_says_that_they_are_untrained(
     assert "untrained" in capsys.readouterr().out
     for name, tensor in expected.to_inference().state_dict().items():
         assert torch.equal(saved.state_dict()[name], tensor), name
+
+
+def test_detectors_are_not_exported(
+    net: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    detector = tmp_path / "detector"
+    detector.mkdir()
+    shutil.copy(net, detector / ARCHITECTURE)
+    (detector / DETECTOR).write_text("format: 1\n", encoding="utf-8")
+    assert main(["export", str(detector), "--format", "onnx", "--out", str(tmp_path / "o")]) == 2
+    assert "holds a detector" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
 
 
 def test_verify_prints_a_line_per_network_or_json(

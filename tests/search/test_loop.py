@@ -177,9 +177,9 @@ def test_a_slow_process_keeps_its_trials_and_a_silent_one_does_not(begin: Begin,
     one, two = begin(ELSEWHERE, trials=1), begin(trials=1)
     now = [0.0]
     two._watch = Watch(Owner.here(), lambda: now[0])
-    job = take(one)
+    take(one)
     for beat in range(1, 4):
-        one.study.beat(job.trial, beat)
+        one.study.beat(str(ELSEWHERE), beat)
         assert two.take() is None
         now[0] += LEASE_S - 1
         assert two.take() is None

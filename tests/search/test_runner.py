@@ -258,6 +258,21 @@ def test_files_that_cannot_be_written_do_not_stop_the_search(
     assert (tmp_path / "run" / "trials.csv").exists()
 
 
+@pytest.mark.parametrize("noted", [{"gpu": "none"}, "nothing that is known"])
+def test_what_others_noted_of_themselves_does_not_stop_the_search(
+    config: RunConfig, ready: Ready, trainings: Trainings, tmp_path: Path, noted: object
+) -> None:
+    config = dataclasses.replace(config, trials=1, halving=None, resolution=16)
+    go(config, ready, tmp_path / "run")
+    RunFolder.open(tmp_path / "run").study()._study.set_user_attr("session other", noted)
+    watch = Watch()
+    go(dataclasses.replace(config, trials=2), ready, tmp_path / "run", watch=watch)
+    assert len(trainings.calls) == 2
+    damaged = isinstance(noted, str)
+    assert all("there is no search card: " in warning for warning in watch.warnings)
+    assert bool(watch.warnings) == damaged
+
+
 def test_a_loss_that_is_not_finite_fails_its_trial_only(
     config: RunConfig, ready: Ready, trainings: Trainings, tmp_path: Path
 ) -> None:

@@ -387,6 +387,14 @@ def test_an_unreadable_test_image_is_named(
     assert main(["train", str(tiny_file), "--data", data, *options, "--out", out]) == 0
     assert f"1 image could not be read: {broken}" in capsys.readouterr().err
     assert json.loads((tmp_path / "out" / "result.json").read_text())["unreadable"] == [str(broken)]
+    exported = tmp_path / "exported"
+    assert main(["export", out, "--format", "torchscript", "--out", str(exported)]) == 0
+    for folder in (tmp_path / "out", exported):
+        assert (folder / "labels.txt").read_text(encoding="utf-8") == "a\nb\n"
+        card = (folder / "card.md").read_text(encoding="utf-8")
+        assert "`labels.txt` names the classes in this order" in card
+        assert "go in as (pixel - [123.68, 116.28, 103.53]) / [58.4" in card
+    capsys.readouterr()
     assert search_json("evaluate", out, "--data", data)["unreadable"] == [str(broken)]
     assert main(["evaluate", out, "--data", data]) == 0
     assert f"Warning: 1 image could not be read: {broken}" in capsys.readouterr().out

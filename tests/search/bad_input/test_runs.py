@@ -22,7 +22,7 @@ POINTERS = {
     "backend": ("study: a\nstorage: moon://x", "cannot be opened"),
     "elsewhere": ("study: a\nstorage: sqlite:////nowhere/x.db", "cannot be opened"),
 }
-COMMANDS = ("status", "resume", "retrain", "scores", "dashboard")
+COMMANDS = ("status", "resume", "report", "retrain", "scores", "dashboard")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -62,9 +62,10 @@ def test_the_dashboard_listens_on_this_machine_alone(
     serve: Callable[..., None] = lambda storage, **options: asked.update(options)  # noqa: E731
     monkeypatch.setattr(optuna_dashboard, "run_server", serve)
     assert main(["dashboard", str(finished_run), "--port", "8123"]) == 0
+    assert asked.pop("artifact_store") is not None, "the winner's files, kept in the run's folder"
     assert asked == {"host": "127.0.0.1", "port": 8123}
 
 
 def test_no_other_code_listens() -> None:
     listening = [where for where, function, _ in _calls() if function.endswith("run_server")]
-    assert [where.partition(":")[0] for where in listening] == ["commands.py"]
+    assert [where.partition(":")[0] for where in listening] == ["dashboard.py"]
