@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tabular import hypervolume
 from results.folder import RunFolder
+from results.pareto import hypervolume
 from results.trial import Trial, contenders
 
 WAYS: Mapping[str, tuple[str, ...]] = {

@@ -1,6 +1,7 @@
 """How many trainings a searcher needs, on tables in which every network has been trained.
 
-The searchers are those of ``search run``, asked and told as there. After each training: the
+The searchers are those of ``search run``, asked and told as there; what is of use, the
+reference point, is part of their task. After each training: the
 hypervolume of the networks trained so far over that of the table's true front, and with
 ``--limit`` how far their best accuracy is below the best of the table. Medians over the seeds.
 
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.table import Row, Table, TableSpace
+from results.pareto import hypervolume
 from results.storage import quiet_optuna
 from results.trial import Estimate, Proposal, Score, Trial
 from search_space.errors import UserError
@@ -109,17 +111,6 @@ class Task:
                 accuracy=float(self.accuracy[row.index]) / 100, loss=0.0, epochs=0, wall_s=0.0
             ),
         )
-
-
-def hypervolume(accuracy: np.ndarray, cost: np.ndarray, reference: tuple[float, float]) -> float:
-    """The area that points dominate above an accuracy and below a cost."""
-    best, limit = reference
-    area = 0.0
-    for i in np.lexsort((-accuracy, cost)):
-        if accuracy[i] > best and cost[i] < limit:
-            area += (accuracy[i] - best) * (limit - cost[i])
-            best = accuracy[i]
-    return area
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.table import Row, Table, TableSpace
-from benchmarks.tabular import Course, hypervolume, main, summarise
+from benchmarks.tabular import Course, main, summarise
 from search_space.errors import SpecError, UserError
 from searchers import SEARCHERS
 
@@ -83,13 +83,6 @@ def test_a_network_twice_is_an_error(write: Callable[..., Path]) -> None:
 
 
 # --- The figures ------------------------------------------------------------------------------
-
-
-def test_the_hypervolume_is_that_of_a_drawing() -> None:
-    # Two steps of 4 x 2 and 2 x 1; dominated, too dear and too bad points add nothing.
-    accuracy = np.array([2.0, 3.0, 1.5, 9.0, -1.0])
-    cost = np.array([1.0, 3.0, 2.0, 5.0, 0.0])
-    assert hypervolume(accuracy, cost, (0.0, 5.0)) == 2 * 4 + 1 * 2
 
 
 def test_medians_are_over_searches_and_missing_where_most_do_not_arrive() -> None:
