@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
     "search_space": (),
     "results": ("search_space",),
-    "searchers": ("search_space", "results.trial"),
+    "searchers": ("search_space", "results.trial", "results.pareto"),
     "trainers": ("search_space", "results.trial"),
     "latency_models": ("search_space", "results.trial"),
     "search": ("search_space", "results", "searchers", "trainers", "latency_models"),
@@ -19,6 +19,9 @@ MAY_IMPORT = {
 """Packages and modules of ours that a package may import besides itself."""
 
 MAY_IMPORT_OPTUNA = {
+    "results/changes.py",
+    "results/dashboard.py",
+    "results/importance.py",
     "results/making.py",
     "results/patience.py",
     "results/records.py",
@@ -26,13 +29,14 @@ MAY_IMPORT_OPTUNA = {
     "results/study.py",
     "searchers/optuna.py",
     "search/cli.py",
-    "search/commands.py",
+    "search/dashboard.py",
 }
 WITHOUT_TORCH = (
     *("__init__", "errors", "rules", "fetch", "ops", "plan", "parts"),
     *("dense_block", "residual_block", "shuffle_block", "blocks", "spec", "meter", "cost"),
     *("space", "searchable", "admission", "budget", "zoo", "build", "models", "variations"),
     *("graph", "folding", "layout", "padding", "lowering", "gathering", "optional", "reading"),
+    *("topology", "neighbours", "digests", "proportion"),
 )
 """Modules of search_space that price a million networks without torch."""
 
@@ -40,7 +44,7 @@ WITH_TORCH = tuple(
     f"search_space.{name}"
     for name in (
         *("pieces", "statistics", "modules", "pointwise", "fused", "network", "recompute"),
-        *("backbones", "flatten", "deployed"),
+        *("backbones", "flatten", "deployed", "connections", "strengths"),
     )
 )
 
