@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from search.cli import main
 from search_space import BLOCKS, DenseStage, NetworkSpec, StemSpec
@@ -52,8 +53,9 @@ OTHERS = [
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
-    """A folder with what the tutorial exports, untrained."""
+    """A folder with what the tutorial exports, untrained, and a photograph."""
     pytest.importorskip("onnxruntime")
+    Image.new("RGB", (300, 240), "teal").save(tmp_path / "photo.jpg")
     stage = DenseStage(depth=1, growth_rate=4)
     spec = NetworkSpec(image_size=32, classes=10, stem=StemSpec(channels=8), stages=(stage,))
     (tmp_path / "small.yaml").write_text(spec.to_yaml(), encoding="utf-8")
