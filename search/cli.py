@@ -105,6 +105,13 @@ def _parser() -> argparse.ArgumentParser:
         "--resolution", type=int, default=32, help="pixels of each training (default %(default)s)"
     )
     p.add_argument(
+        "--images",
+        type=int,
+        metavar="N",
+        help="the most images that a short training reads, as many of each class as its share"
+        " (default: all but those held out; 18,000 of folders)",
+    )
+    p.add_argument(
         "--rungs",
         metavar="EPOCHS[@PIXELS],...",
         help="short trainings, the cheapest first, such as 2,6 or 1@16,3@32,9@32:"

@@ -13,9 +13,9 @@ from searchers.rungs import Halving, Rung
 from trainers.recipe import Recipe
 from trainers.recipes import RECIPES
 
-SETTINGS_VERSION = 4
-READABLE_VERSIONS = (2, 3, SETTINGS_VERSION)
-"""Version 2 knows no rungs, version 3 no least accuracy; they are otherwise the same."""
+SETTINGS_VERSION = 5
+READABLE_VERSIONS = (2, 3, 4, SETTINGS_VERSION)
+"""Version 2 knows no rungs, 3 no least accuracy, 4 trains on all images; else they are the same."""
 LARGEST = 2**63 - 1
 """What databases and NumPy hold as an integer."""
 _KINDS = {
@@ -34,7 +34,8 @@ class RunConfig:
 
     ``recipe`` is that of the short trainings, at ``resolution`` pixels; with ``halving`` the epochs
     and the pixels are those of its rungs instead. ``data_limit`` is the most training images read
-    from a folder tree. ``least_accuracy`` is the fraction below which an accuracy is of no use;
+    from a folder tree, ``images`` the most that a short training reads of any data set, None for
+    all of them. ``least_accuracy`` is the fraction below which an accuracy is of no use;
     None leaves that to the searcher.
     """
 
@@ -47,6 +48,7 @@ class RunConfig:
     recipe: Recipe = RECIPES["proxy"]
     resolution: int = 32
     data_limit: int = 20_000
+    images: int | None = None
     halving: Halving | None = None
     least_accuracy: float | None = None
 
@@ -57,6 +59,8 @@ class RunConfig:
                 raise UserError(f"`{name}` (={shown(value)}) must be at least {least}")
             if value > LARGEST:
                 raise UserError(f"`{name}` (={shown(value)}) must be at most {LARGEST}")
+        if self.images is not None and (type(self.images) is not int or self.images < 1):
+            raise UserError(f"`images` (={shown(self.images)}) must be a number of at least 1")
         if self.resolution < 1:
             raise UserError(f"`resolution` (={self.resolution}) must be at least 1")
         if self.least_accuracy is not None and not 0 <= self.least_accuracy < 1:

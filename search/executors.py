@@ -105,7 +105,11 @@ def load(config: RunConfig, *, download: bool = False) -> dict[int, DataSplits]:
 
     return {
         resolution: load_data(
-            config.data, resolution=resolution, limit=config.data_limit, download=download
+            config.data,
+            resolution=resolution,
+            limit=config.data_limit,
+            download=download,
+            images=config.images,
         )
         for resolution in sorted({rung.resolution for rung in config.rungs})
     }

@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         recipe=arguments.chosen_recipe(args, RECIPES["proxy"]),
         resolution=args.resolution,
+        images=args.images,
         halving=arguments.halving(args),
         least_accuracy=args.least_accuracy,
     )

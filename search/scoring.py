@@ -60,8 +60,8 @@ def scores(args: argparse.Namespace) -> int:
     from results.trial import contenders
     from results.zero_cost import LEAST_NETWORKS, ranked_scores, rows_to_go_on_from
     from search.config import RunConfig
+    from search.executors import load
     from search.full_training import MOST_SEED
-    from trainers.data import load_data
 
     if args.seed < 0:
         raise UserError(f"--seed {args.seed} must be at least 0")
@@ -82,7 +82,7 @@ def scores(args: argparse.Namespace) -> int:
     config = dataclasses.replace(config, recipe=recipe, resolution=rung.resolution)
     out = args.out or folder.path / SCORES
     rows = rows_to_go_on_from(out, trials, seed=args.seed, batch=args.batch)
-    data = load_data(config.data, resolution=config.resolution, limit=config.data_limit)
+    (data,) = load(dataclasses.replace(config, halving=None)).values()
     try:
         _complete(rows, trials, data, config, out, args)
     except KeyboardInterrupt:

@@ -52,9 +52,9 @@ class SearchSpace:
     ``depths`` and ``growth_rates`` hold one tuple of choices per stage, all other fields one
     tuple for all stages or for the network. Per stage vary depth, growth rate, groups (G of the
     1x1, the 3x3 and the reactivation), condense factor C, sparse factor S, SFR placement and
-    fetch rule (``dense`` or ``exponential-c``); per network the transition (``pool`` or
-    ``conv-0.5``), the block of channels that learned layers keep or drop together, the head and
-    from which stage (1-based, 0 for nowhere) squeeze-excite and hard-swish are used.
+    fetch rule (``dense`` or ``exponential-c``); per network the stride of the stem, the transition
+    (``pool`` or ``conv-0.5``), the block of channels that learned layers keep or drop together, the
+    head and from which stage (1-based, 0 for nowhere) squeeze-excite and hard-swish are used.
 
     Groups that do not divide a stage's growth rate give way to the largest choice below that
     does; so do blocks that do not divide what a stage reads. What is left of combinations that
@@ -69,7 +69,7 @@ class SearchSpace:
     name: str
     image_size: int
     classes: int
-    stem_stride: int
+    stem_strides: tuple[int, ...]
     depths: tuple[tuple[int, ...], ...]
     growth_rates: tuple[tuple[int, ...], ...]
     stem_kernel: int = 3
@@ -86,7 +86,7 @@ class SearchSpace:
     hard_swish_from_stages: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        check_whole(self, "image_size", "classes", "stem_stride")
+        check_whole(self, "image_size", "classes")
         check_odd(self, "stem_kernel")
         if not isinstance(self.name, str) or not self.name:
             raise SpecError(f"`name` (={shown(self.name)}) must be a text")
@@ -131,6 +131,7 @@ class SearchSpace:
                 (f"stage{i}_fetch", self.fetches, False),
             ]
         rows += [
+            ("stem_stride", self.stem_strides, True),
             ("transition", self.transitions, False),
             ("block", self.blocks, True),
             ("head_features", self.head_features, True),
@@ -166,7 +167,7 @@ class SearchSpace:
             "stem": StemSpec(
                 channels=2 * stages[0].growth_rate,
                 kernel=self.stem_kernel,
-                stride=self.stem_stride,
+                stride=c["stem_stride"],
             ),
             "stages": stages,
             "transition": TransitionSpec(kind=kind, compression=float(compression or 1)),
@@ -252,6 +253,7 @@ class SearchSpace:
             }
         t = canonical.transition
         found |= {
+            "stem_stride": canonical.stem.stride,
             "transition": POOL if t.kind == POOL else f"{t.kind}-{t.compression:g}",
             "block": _least(self.blocks, max(s.condense_block for s in stages)),
             "head_features": canonical.head.features,
@@ -323,6 +325,10 @@ class SearchSpace:
         known = {f.name for f in dataclasses.fields(cls)}
         if not isinstance(data, Mapping):
             raise SpecError("a search space must be a mapping of field names to choices")
+        if "stem_stride" in data:
+            # Written before it could vary.
+            data = {**data, "stem_strides": [data["stem_stride"]]}
+            del data["stem_stride"]
         if unknown := set(data) - known:
             raise SpecError(
                 f"a search space has no field `{min(map(str, unknown))}`;"
@@ -411,6 +417,7 @@ def _is_fetch(choice: Any) -> bool:
 
 _WHOLE = _at_least(1)
 _RULES: dict[str, Rule] = {
+    "stem_strides": _WHOLE,
     "groups": _WHOLE,
     "condense_factors": _WHOLE,
     "sparse_factors": _WHOLE,
@@ -458,7 +465,7 @@ SPACES: dict[str, SearchSpace] = {
         name="imagenet-224",
         image_size=224,
         classes=1000,
-        stem_stride=2,
+        stem_strides=(2,),
         depths=(
             (1, 2, 3, 4),
             (1, 2, 3, 4, 6),
@@ -484,7 +491,7 @@ SPACES: dict[str, SearchSpace] = {
         name="imagenet-224-fast",
         image_size=224,
         classes=1000,
-        stem_stride=4,
+        stem_strides=(4,),
         stem_kernel=5,
         depths=((1, 2, 3), (1, 2, 3, 4), (1, 2, 3, 4, 6), (1, 2, 3, 4, 6)),
         growth_rates=((8, 16, 32), (16, 32, 48), (16, 32, 48, 64, 96), (32, 64, 96, 128, 160)),
@@ -500,7 +507,7 @@ SPACES: dict[str, SearchSpace] = {
         name="cifar-32",
         image_size=32,
         classes=10,
-        stem_stride=1,
+        stem_strides=(1,),
         depths=(_CIFAR_DEPTHS,) * 3,
         growth_rates=(
             (4, 6, 8, 12, 16, 24),
@@ -509,6 +516,25 @@ SPACES: dict[str, SearchSpace] = {
         ),
         se_from_stages=(0, 2, 3),
         hard_swish_from_stages=(0, 2, 3),
+    ),
+    # For a few million multiply-adds: few and wide layers. A stem of stride 2 leaves a quarter of
+    # the pixels, and so room for four times the channels.
+    "cifar-32-fast": SearchSpace(
+        name="cifar-32-fast",
+        image_size=32,
+        classes=10,
+        stem_strides=(1, 2),
+        depths=((1, 2, 3, 4), (1, 2, 3, 4, 6), (1, 2, 3, 4, 6)),
+        growth_rates=(
+            (8, 12, 16, 24, 32),
+            (16, 24, 32, 48, 64, 96),
+            (32, 48, 64, 96, 128, 192),
+        ),
+        groups=(1, 2, 4, 8),
+        condense_factors=(1, 2, 4, 8),
+        sparse_factors=(1, 2, 4, 8),
+        se_from_stages=(0, 1, 2, 3),
+        hard_swish_from_stages=(0, 1, 2, 3),
     ),
 }
 

@@ -19,7 +19,7 @@ from trainers.folders import folder, imagenet
 from trainers.parts import FilePart, MemoryPart, Part
 from trainers.raw import DataRequest, Files, Indices, Labels, Pixels, Source
 from trainers.sources import cifar, digits, npz
-from trainers.splits import split_fingerprint, stratified_split
+from trainers.splits import split_fingerprint, stratified_split, subset
 
 __all__ = ["DATASETS", "DataSplits", "FilePart", "MemoryPart", "Part", "load_data"]
 
@@ -82,6 +82,7 @@ def load_data(
     download: bool = False,
     validation: float | None = None,
     lazy: bool | None = None,
+    images: int | None = None,
 ) -> DataSplits:
     """A data set by ``NAME`` or ``NAME:PATH``, with a fixed stratified split.
 
@@ -94,6 +95,8 @@ def load_data(
             tenth, or a quarter of a set of fewer than 5,000.
         lazy: Whether a tree's files are decoded at each use, instead of kept in memory; None
             for those without a limit.
+        images: The most of them that are trained on, as many of each class as its share; None for
+            all that are not held out.
 
     Raises:
         UnknownName: no such data set; the message lists the known ones.
@@ -110,12 +113,15 @@ def load_data(
         )
     if limit is not None and limit < 1:
         raise UserError(f"`limit` (={limit}) must be at least 1 image, or None for all")
+    if images is not None and images < 1:
+        raise UserError(f"`images` (={images}) must be at least 1 image, or None for all")
     source = DATASETS[kind](
         DataRequest(path=path, resolution=resolution, limit=limit, download=download, lazy=lazy)
     )
     if source.classes < 2:
         raise UserError(f"the data set {name} has one class; at least two are needed")
     train, held_out = _split(source.train.labels, validation, name)
+    train = train[subset(source.train.labels[train], images)]
     raw, make = _prepared(source, resolution)
     return DataSplits(
         name=name,

@@ -34,7 +34,7 @@ SPACE = {
     "name": "tiny",
     "image_size": 32,
     "classes": 10,
-    "stem_stride": 1,
+    "stem_strides": [1],
     "depths": [[1, 2], [1, 2, 3]],
     "growth_rates": [[4, 8], [4, 8, 12]],
     "groups": [1, 2, 4],

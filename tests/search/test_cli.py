@@ -98,7 +98,7 @@ def test_an_exhausted_space_ends_the_run(search_json: Callable[..., Any], tmp_pa
         name="four",
         image_size=32,
         classes=10,
-        stem_stride=1,
+        stem_strides=(1,),
         depths=((1,), (1,)),
         growth_rates=((4,), (4,)),
         groups=(4,),

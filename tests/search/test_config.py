@@ -21,6 +21,7 @@ def config() -> RunConfig:
         searcher="random",
         data="digits",
         trials=9,
+        images=500,
         halving=Halving.parse("1@8,2@8", resolution=8),
     )
 
@@ -32,9 +33,11 @@ def test_settings_come_back(config: RunConfig) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"version": 1}, "have version 1, read here are 2, 3, 4"),
+        ({"version": 1}, "have version 1, read here are 2, 3, 4, 5"),
         ({"more": 1}, "hold the unknown 'more'"),
         ({"seed": "0"}, r"`seed` \(='0'\) must be of type int"),
+        ({"images": 0}, r"`images` \(=0\) must be a number of at least 1"),
+        ({"images": "9"}, r"`images` \(='9'\) must be a number of at least 1"),
         ({"data": 7}, r"`data` \(=7\) must be of type str"),
         ({"limits": None}, "settings are damaged"),
         ({"space": []}, "space"),

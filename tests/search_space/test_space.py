@@ -41,7 +41,7 @@ TINY = SearchSpace(
     name="tiny",
     image_size=8,
     classes=4,
-    stem_stride=1,
+    stem_strides=(1,),
     depths=((1, 2), (1, 2)),
     growth_rates=((4, 6), (4, 8)),
     groups=(1, 4),
@@ -280,7 +280,7 @@ SPACE_YAML = """
 name: small
 image_size: 16
 classes: 10
-stem_stride: 1
+stem_strides: [1]
 depths: [[1, 2], [2]]
 growth_rates: [[8], [8, 16]]
 groups: [4]
@@ -307,6 +307,22 @@ def test_a_space_from_a_file(tmp_path: Path, suffix: str) -> None:
     ]
 
 
+def test_a_space_whose_stride_could_not_vary_is_read() -> None:
+    data = space_data(stem_stride=2)
+    del data["stem_strides"]
+    assert SearchSpace.from_dict(data).stem_strides == (2,)
+
+
+def test_the_stride_of_the_stem_may_vary() -> None:
+    varied = TINY.replace(stem_strides=(1, 2))
+    assert varied.volume == 2 * TINY.volume
+    choices = samples(varied, 1)[0]
+    for stride in (1, 2):
+        spec = varied.decode({**choices, "stem_stride": stride})
+        assert spec.stem.stride == stride
+        assert varied.encode(spec)["stem_stride"] == stride
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_a_space_by_name(name: str) -> None:
     assert space(name) is SPACES[name]
@@ -322,7 +338,7 @@ def space_data(**changes: Any) -> dict[str, Any]:
         "name": "bad",
         "image_size": 8,
         "classes": 4,
-        "stem_stride": 1,
+        "stem_strides": [1],
         "depths": [[1, 2]],
         "growth_rates": [[4, 8]],
         **changes,
@@ -350,7 +366,10 @@ def space_data(**changes: Any) -> dict[str, Any]:
         ),
         (space_data(image_size=0), "`image_size` (=0) must be a whole number of at least 1"),
         (space_data(classes=True), "`classes` (=True) must be a whole number of at least 1"),
-        (space_data(stem_stride="2"), "`stem_stride` (='2') must be a whole number of at least 1"),
+        (
+            space_data(stem_strides=["2"]),
+            "`stem_strides` (=['2']) must hold whole numbers of at least 1",
+        ),
     ],
 )
 def test_a_bad_space_is_named_by_field_and_rule(data: object, message: str) -> None:
@@ -426,7 +445,7 @@ def test_a_network_with_several_writings_is_found_in_the_one_that_the_space_has(
         name="writings",
         image_size=8,
         classes=4,
-        stem_stride=1,
+        stem_strides=(1,),
         depths=((2,),),
         growth_rates=((8,),),
         sfr=("none", "last-4"),
@@ -443,7 +462,7 @@ def test_a_space_of_one_network_contains_it() -> None:
         name="one",
         image_size=8,
         classes=4,
-        stem_stride=1,
+        stem_strides=(1,),
         depths=((1,),),
         growth_rates=((4,),),
         groups=(1,),

@@ -129,6 +129,21 @@ def test_a_share_that_is_none_is_named(share: float) -> None:
         load_data("digits", resolution=8, validation=share)
 
 
+def test_fewer_images_are_trained_on_and_the_same_held_out() -> None:
+    every, fewer = load_data("digits", resolution=8), load_data("digits", resolution=8, images=101)
+    assert len(fewer.train) == 101
+    assert every.validation is not None
+    assert fewer.validation is not None
+    assert torch.equal(fewer.validation.labels, every.validation.labels)
+    shares = fewer.train.labels.bincount() / 101 - every.train.labels.bincount() / len(every.train)
+    assert shares.abs().max() < 1 / 101
+    assert fewer.split != every.split
+    assert fewer.fingerprint == every.fingerprint
+    assert len(load_data("digits", resolution=8, images=10**6).train) == len(every.train)
+    with pytest.raises(UserError, match=r"`images` \(=0\) must be at least 1 image"):
+        load_data("digits", resolution=8, images=0)
+
+
 def test_a_limit_below_one_image_is_named() -> None:
     with pytest.raises(UserError, match=r"^`limit` \(=0\) must be at least 1 image"):
         load_data("digits", resolution=8, limit=0)
