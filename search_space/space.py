@@ -524,7 +524,7 @@ SPACES: dict[str, SearchSpace] = {
         image_size=32,
         classes=10,
         stem_strides=(1, 2),
-        depths=((1, 2, 3, 4), (1, 2, 3, 4, 6), (1, 2, 3, 4, 6)),
+        depths=((1, 2, 3, 4), (1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 5, 6)),
         growth_rates=(
             (8, 12, 16, 24, 32),
             (16, 24, 32, 48, 64, 96),
