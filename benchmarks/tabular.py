@@ -32,6 +32,7 @@ from results.storage import quiet_optuna
 from results.trial import Estimate, Proposal, Score, Trial
 from search_space.errors import UserError
 from searchers import SEARCHERS, Admission, Known, SpaceExhausted, make_searcher
+from searchers.aims import AIMS, Aim, known_for, most_cost, told_for
 
 SHOWN = (20, 50, 100, 200, 500, 1000)
 """Numbers of trainings after which the figures are shown, besides the last."""
@@ -51,6 +52,7 @@ class Task:
         reference: Accuracy and cost from which hypervolumes are measured.
         ratios: Cost over limit by the name of the limit, each ``(rows,)``.
         inputs: What searchers know of each row besides its choices.
+        aim: What is sought; hypervolumes are of the front all the same.
     """
 
     space: TableSpace
@@ -59,6 +61,7 @@ class Task:
     reference: tuple[float, float]
     ratios: Mapping[str, np.ndarray]
     inputs: Mapping[str, np.ndarray]
+    aim: Aim = "front"
 
     @property
     def inside(self) -> np.ndarray:
@@ -77,10 +80,8 @@ class Task:
             return {name: float(ratio[row.index]) for name, ratio in self.ratios.items()}
 
         def known(row: Any) -> Known:
-            return Known(
-                cost=float(self.cost[row.index]),
-                inputs={name: float(values[row.index]) for name, values in self.inputs.items()},
-            )
+            inputs = {name: float(values[row.index]) for name, values in self.inputs.items()}
+            return known_for(self.aim, Known(cost=float(self.cost[row.index]), inputs=inputs))
 
         least, most = self.reference
         return Admission(
@@ -88,13 +89,13 @@ class Task:
             self.space.encode(cheapest),
             known,
             least_accuracy=least / 100,
-            most_cost=most,
+            most_cost=most_cost(self.aim) or most,
         )
 
     def trained(self, number: int, proposal: Proposal, row: Row) -> Trial:
         """The trial that the table tells of."""
         cost = float(self.cost[row.index])
-        return Trial(
+        trial = Trial(
             number=number,
             state="complete",
             proposal=proposal,
@@ -111,6 +112,7 @@ class Task:
                 accuracy=float(self.accuracy[row.index]) / 100, loss=0.0, epochs=0, wall_s=0.0
             ),
         )
+        return told_for(self.aim, trial)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +206,7 @@ def make_task(args: argparse.Namespace) -> Task:
         reference=_reference(args.reference),
         ratios=ratios,
         inputs={name: table.columns[name] for name in [*table.named("c_"), *side]},
+        aim=args.aim,
     )
     inside = task.inside
     if not inside.any():
@@ -256,6 +259,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--accuracy", default="acc", metavar="COLUMN", help="default %(default)s")
     add("--reference", required=True, metavar="ACC,COST", help="where hypervolumes begin")
     add("--limit", action="append", default=[], metavar="c_COLUMN=VALUE", help="a hard limit")
+    add("--aim", default="front", choices=AIMS, help="what is sought (default %(default)s)")
     add("--trainings", default="100", metavar="N", help="of each search (default %(default)s)")
     add("--seeds", default="20", metavar="K", help="searches (default %(default)s)")
     add("--no-side", action="store_true", help="hide the columns p_*")

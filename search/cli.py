@@ -38,6 +38,7 @@ from search.arguments import DATA, NETWORK, add_json
 from search_space import SPACES, UserError
 from search_space.cost import PAPER_COUNTERS
 from searchers import SEARCHERS
+from searchers.aims import AIMS
 
 PROGRAM = "search"
 _EXPORTER = (
@@ -124,6 +125,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="A",
         help="networks below this fraction are of no use: spend no training on the lower end of the"
         " front (default: where nine in ten networks are better)",
+    )
+    p.add_argument(
+        "--aim",
+        choices=AIMS,
+        default="front",
+        help="what is sought: all of the front of accuracy and milliseconds, or the best accuracy"
+        " inside the limits alone (default %(default)s)",
     )
     p.add_argument("--retrain", type=int, metavar="K", help="then train K winners in full")
     p.add_argument(

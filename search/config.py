@@ -9,13 +9,14 @@ from typing import Any
 from search.limits import Limits
 from search_space import SearchSpace, UserError
 from search_space.errors import shown
+from searchers.aims import AIMS, Aim
 from searchers.rungs import Halving, Rung
 from trainers.recipe import Recipe
 from trainers.recipes import RECIPES
 
 SETTINGS_VERSION = 5
 READABLE_VERSIONS = (2, 3, 4, SETTINGS_VERSION)
-"""Version 2 knows no rungs, 3 no least accuracy, 4 trains on all images; else they are the same."""
+"""Version 2 knows no rungs, 3 no least accuracy, 4 neither images nor aims; else all is the same."""
 LARGEST = 2**63 - 1
 """What databases and NumPy hold as an integer."""
 _KINDS = {
@@ -36,7 +37,7 @@ class RunConfig:
     and the pixels are those of its rungs instead. ``data_limit`` is the most training images read
     from a folder tree, ``images`` the most that a short training reads of any data set, None for
     all of them. ``least_accuracy`` is the fraction below which an accuracy is of no use;
-    None leaves that to the searcher.
+    None leaves that to the searcher. ``aim`` is what is sought.
     """
 
     space: SearchSpace
@@ -51,6 +52,7 @@ class RunConfig:
     images: int | None = None
     halving: Halving | None = None
     least_accuracy: float | None = None
+    aim: Aim = "front"
 
     def __post_init__(self) -> None:
         for name, least in (("trials", 1), ("seed", 0)):
@@ -61,6 +63,8 @@ class RunConfig:
                 raise UserError(f"`{name}` (={shown(value)}) must be at most {LARGEST}")
         if self.images is not None and (type(self.images) is not int or self.images < 1):
             raise UserError(f"`images` (={shown(self.images)}) must be a number of at least 1")
+        if self.aim not in AIMS:
+            raise UserError(f"`aim` (={shown(self.aim)}) must be one of {', '.join(AIMS)}")
         if self.resolution < 1:
             raise UserError(f"`resolution` (={self.resolution}) must be at least 1")
         if self.least_accuracy is not None and not 0 <= self.least_accuracy < 1:

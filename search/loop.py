@@ -26,6 +26,7 @@ from search.config import RunConfig
 from search.jobs import Ended, Failed, Job, Lost, Scored
 from search_space import UserError
 from searchers import Searcher, SpaceExhausted
+from searchers.aims import told_for
 from searchers.rungs import Halving
 
 MOST_FAILURES_IN_A_ROW = 5
@@ -188,7 +189,10 @@ class Loop:
         )
 
     def _goes_on(self, halving: Halving, trial: Trial) -> bool:
-        return halving.goes_on(trial, self.trials.values())
+        aim = self.config.aim
+        return halving.goes_on(
+            told_for(aim, trial), [told_for(aim, other) for other in self.trials.values()]
+        )
 
     def _seed(self, number: int) -> int:
         """The seed of a trial's training, from (seed, trial number) alone."""
@@ -286,6 +290,6 @@ class Loop:
     def _read(self) -> None:
         for trial in self._board.read():
             if trial.state in ("complete", "failed"):
-                self.searcher.tell(trial)
+                self.searcher.tell(told_for(self.config.aim, trial))
             self._mine.pop(trial.number, None)
             self.news.append(trial)

@@ -79,6 +79,7 @@ class RunDisplay:
             f"Space    {space.name}: {space.volume:.1e} combinations,"
             f" {space.image_size}x{space.image_size}, {space.classes} classes\n"
             f"Limits   {config.limits}, kept before any training\n"
+            f"{_sought(config)}"
             f"Scored   after {_trainings(config)} on {len(data.train):,} images, condensed,"
             f" on {held_out:,} others\n{_halving(config)}"
             f"Data     {data.note}"
@@ -233,6 +234,12 @@ def _trainings(config: RunConfig) -> str:
         for recipe, rung in zip(recipes, config.rungs, strict=True)
     ]
     return " or ".join([", ".join(each[:-1]), each[-1]] if each[1:] else each)
+
+
+def _sought(config: RunConfig) -> str:
+    if config.aim == "front":
+        return ""
+    return "Sought   the best accuracy inside them, at whatever cost\n"
 
 
 def _halving(config: RunConfig) -> str:

@@ -21,6 +21,7 @@ from search.workers import Workers
 from search_space import SpecError, UserError
 from search_space.space import Choices
 from searchers import Admission, make_searcher
+from searchers.aims import known_for, most_cost
 
 if TYPE_CHECKING:
     from trainers.data import DataSplits
@@ -149,8 +150,9 @@ def run(
     admission = Admission(
         config.limits.ratios,
         ready.inside,
-        config.limits.known,
+        lambda spec: known_for(config.aim, config.limits.known(spec)),
         least_accuracy=config.least_accuracy,
+        most_cost=most_cost(config.aim),
     )
     searcher = make_searcher(config.searcher, config.space, admission, config.seed)
     with ExitStack() as stack:

@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         images=args.images,
         halving=arguments.halving(args),
         least_accuracy=args.least_accuracy,
+        aim=args.aim,
     )
     timeout_s = _timeout(args)
     storage = absolute_url(args.storage) if args.storage is not None else None

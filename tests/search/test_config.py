@@ -22,6 +22,7 @@ def config() -> RunConfig:
         data="digits",
         trials=9,
         images=500,
+        aim="accuracy",
         halving=Halving.parse("1@8,2@8", resolution=8),
     )
 
@@ -38,6 +39,7 @@ def test_settings_come_back(config: RunConfig) -> None:
         ({"seed": "0"}, r"`seed` \(='0'\) must be of type int"),
         ({"images": 0}, r"`images` \(=0\) must be a number of at least 1"),
         ({"images": "9"}, r"`images` \(='9'\) must be a number of at least 1"),
+        ({"aim": "speed"}, r"`aim` \(='speed'\) must be one of front, accuracy"),
         ({"data": 7}, r"`data` \(=7\) must be of type str"),
         ({"limits": None}, "settings are damaged"),
         ({"space": []}, "space"),

@@ -329,7 +329,9 @@ def test_a_space_by_name(name: str) -> None:
 
 
 def test_an_unknown_space_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match="'imagenet'; known: cifar-32, imagenet-224"):
+    with pytest.raises(
+        UnknownName, match="'imagenet'; known: cifar-32, cifar-32-fast, imagenet-224"
+    ):
         space("imagenet")
 
 
