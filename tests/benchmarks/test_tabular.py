@@ -111,6 +111,23 @@ def test_a_search_of_every_row_finds_everything(
     assert all(1 <= n <= 15 for n in found["trainings_to"].values())
 
 
+def test_aiming_at_accuracy_finds_the_best_inside_a_limit_sooner(
+    write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = []
+    for widths in itertools.product(range(4), repeat=4):
+        ms = 1 + sum(widths)
+        accuracy = 50 + 9 * np.log(ms) + ((7 * widths[0] + 3 * widths[1]) % 5) / 2
+        lines.append(f"{','.join(map(str, widths))},{accuracy},{ms}")
+    path = write(lines, "x_a,x_b,x_c,x_d,acc,c_ms")
+    regrets = {}
+    for aim in ("front", "accuracy"):
+        asked = arguments(path, limit="c_ms=10", reference="40,11", trainings="12", seeds="5")
+        assert main([*asked, "--searcher", "condense", "--aim", aim]) == 0
+        regrets[aim] = json.loads(capsys.readouterr().out)["regret"]["12"]
+    assert regrets["accuracy"] < regrets["front"]
+
+
 def test_side_scores_can_be_hidden(
     write: Callable[..., Path],
     capsys: pytest.CaptureFixture[str],

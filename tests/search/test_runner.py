@@ -151,6 +151,18 @@ def test_networks_go_on_as_the_rule_says(
     assert watch.begun == [(t.number, n + 1) for t in trials for n in range(len(t.rungs))]
 
 
+def test_for_the_best_accuracy_the_most_accurate_networks_go_on(
+    config: RunConfig, ready: Ready, trainings: Trainings, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(config, aim="accuracy", trials=12)
+    trials = go(config, ready, tmp_path / "run")
+    for trial in trials:
+        accuracies = [t.rungs[0].accuracy for t in trials[: trial.number + 1]]
+        better = sum(accuracy > accuracies[-1] for accuracy in accuracies)
+        kept = max(len(accuracies) // HALVING.keep, len(accuracies) == 1)
+        assert (len(trial.rungs) > 1) == (better < kept)
+
+
 @pytest.mark.parametrize("killed_at", [1, 2, 4])
 def test_wherever_it_is_killed_no_rung_is_trained_twice(
     killed_at: int, config: RunConfig, ready: Ready, trainings: Trainings, tmp_path: Path
