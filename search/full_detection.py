@@ -5,7 +5,6 @@ What lies in that folder is told in :mod:`search.detector_folder`.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,6 +26,7 @@ from search.detector_folder import (
 from search.full_training import MOST_SEED
 from search.trained_folder import CHECKPOINT, Diverged, check_untaken, kept
 from search_space import NetworkSpec, cost
+from search_space.digests import short_hash
 from search_space.errors import UserError
 from search_space.network import Network
 from trainers.checkpoint import check_same
@@ -163,7 +163,7 @@ class FullDetection:
         weights = self.detection.weights
         return {
             "network": self.detection.spec.id,
-            "weights": weights and hashlib.sha256(weights.read_bytes()).hexdigest()[:12],
+            "weights": weights and short_hash([weights.read_bytes()]),
             "train": train.fingerprint(),
             "judged": judged.fingerprint(),
             "seed": self.detection.seed,
