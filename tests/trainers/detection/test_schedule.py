@@ -1,5 +1,7 @@
 """The schedule of 12 epochs."""
 
+import dataclasses
+
 import pytest
 
 from search_space.errors import UserError
@@ -42,4 +44,4 @@ def test_the_rate_is_in_proportion_to_the_batch(batch_size: int, rate: float) ->
 def test_what_is_no_recipe_is_refused(changes: dict[str, float]) -> None:
     (name,) = changes
     with pytest.raises(UserError, match=f"`{name}`"):
-        DetectionRecipe.from_dict({**RECIPE.to_dict(), **changes})
+        dataclasses.replace(RECIPE, **changes)
