@@ -58,23 +58,33 @@ class Detection:
         spec: The network as described.
         weights: File of its trained weights, masked or condensed; None for random ones.
         data: ``coco:PATH``.
-        around: What is put around it: values of :class:`DetectorConfig`.
+        framework: A key of :data:`FRAMEWORKS`: what is put around it.
+        around: Other values of :class:`DetectorConfig`.
         seed: Determines everything random.
         devices: See :func:`trainers.machine.machine`; one process.
+
+    Raises:
+        UserError: a value of what is put around it is out of its range.
     """
 
     network: str
     spec: NetworkSpec
     weights: Path | None
     data: str
+    framework: str
     around: dict[str, Any]
     seed: int = 0
     devices: str = "auto"
 
+    def __post_init__(self) -> None:
+        self.config(categories=1)  # refuses values before images are read for their categories
+
     def config(self, categories: int) -> DetectorConfig:
         """The whole configuration."""
         trained = self.weights is not None
-        return DetectorConfig(**self.around, categories=categories, trained=trained)
+        return DetectorConfig(
+            framework=self.framework, **self.around, categories=categories, trained=trained
+        )
 
     def trained_network(self) -> Network | None:
         """The network with its weights, where there are some.
@@ -152,9 +162,9 @@ class FullDetection:
 
     def recipe(self) -> DetectionRecipe:
         """How it is trained."""
-        usual = FRAMEWORKS[self.detection.config(1).framework].learning_rate
         rate = self.learning_rate
         if rate is None:
+            usual = FRAMEWORKS[self.detection.framework].learning_rate
             rate = scaled_rate(usual, self.batch_size)
         return DetectionRecipe(epochs=self.epochs, batch_size=self.batch_size, learning_rate=rate)
 
