@@ -6,6 +6,7 @@ import dataclasses
 import io
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -89,9 +90,9 @@ def test_without_rungs_none_is_named(config: RunConfig, data: DataSplits) -> Non
 
 
 def test_a_bar_goes_on_where_a_training_is_taken_up() -> None:
-    training = SimpleNamespace(step=2, steps=4, recipe=SimpleNamespace(batch_size=8))
+    training: Any = SimpleNamespace(step=2, steps=4, recipe=SimpleNamespace(batch_size=8))
     shown = io.StringIO()
-    with UpdatesDisplay(Console(file=shown, force_terminal=True, width=160)) as display:
+    with UpdatesDisplay[Any](Console(file=shown, force_terminal=True, width=160)) as display:
         display._begin(training)
         training.step = 3
         display.updated(training)
