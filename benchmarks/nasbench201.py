@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
-from latency_models.kernels import Kernel, conv_kind
+from latency_models.kernels import Kernel, MoveKind, conv_kind
 
 CELLS = 5
 STAGES = ((16, 32), (32, 16), (64, 8))
@@ -96,14 +97,14 @@ def _conv(inputs: int, outputs: int, size: int, kernel: int, stride: int = 1) ->
     )
 
 
-def _move(kind: str, channels: int, size: int, *, tensors: int = 1, **settings: object) -> Kernel:
+def _move(kind: MoveKind, channels: int, size: int, *, tensors: int = 1, **settings: Any) -> Kernel:
     elements = channels * size**2
     return Kernel(
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         in_channels=channels,
         out_channels=channels,
         in_elements=tensors * elements,
-        **{"out_elements": elements} | settings,  # type: ignore[arg-type]
+        **{"out_elements": elements} | settings,
     )
 
 

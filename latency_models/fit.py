@@ -163,11 +163,11 @@ def fit(measured: Measurements) -> Device:
     amounts = charged(networks, columns)
     times = np.array([measured.measured_ms[name] for name in names])
     ratios = np.array([relative_prices[column] for column in columns])
-    kinds = Counter(kind for kernels in networks for kind in {k.kind for k in kernels})
+    kinds = Counter[str](kind for kernels in networks for kind in {k.kind for k in kernels})
     followers = {
         columns.index(name): columns.index(nearest)
         for name, nearest in NEAREST.items()
-        if kinds[name.rpartition(".")[2]] < MEASURED_FROM_NETWORKS  # type: ignore[index]
+        if kinds[name.rpartition(".")[2]] < MEASURED_FROM_NETWORKS
     }
     for i, nearest in followers.items():
         amounts[:, nearest] += amounts[:, i] * ratios[i] / ratios[nearest]

@@ -111,7 +111,10 @@ def _shares(study: optuna.Study, values: Sequence[float]) -> dict[str, float]:
 
     try:
         found = evaluator.evaluate(study, target=target)
-    except RuntimeError:
-        # No tree was grown from networks that differ, as where all but one or two are equal.
+    except RuntimeError as error:
+        # No tree was grown from networks that differ, as where all but one or two are equal; Optuna
+        # has no class of its own for this.
+        if "zero total variance" not in str(error):
+            raise
         return dict.fromkeys(study.trials[0].params, 0.0)
     return {name: float(share) for name, share in found.items()}

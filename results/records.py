@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -19,12 +19,15 @@ from results.trial import Estimate, Proposal, Score, State, Trial
 from search_space.searchable import Searchable
 from search_space.spec import NetworkSpec
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 RUNGS = "rungs"
 OWNER = "owner"
 WITHDRAWN = "withdrawn"
 FAILURE = "failure"
 
-T = TypeVar("T")
+T = TypeVar("T", bound="DataclassInstance")
 _STATES: dict[TrialState, State] = {
     # Releases before 0.1 left trials waiting, which nobody owns.
     TrialState.WAITING: "running",
@@ -120,5 +123,5 @@ def _read(frozen: FrozenTrial, proposal: Proposal) -> Trial:
 
 def _part(kind: type[T], attributes: Mapping[str, Any], prefix: str = "") -> T:
     """A dataclass out of the attributes named like its fields, behind a prefix."""
-    values = {f.name: attributes[prefix + f.name] for f in fields(kind)}  # type: ignore[arg-type]
+    values = {f.name: attributes[prefix + f.name] for f in fields(kind)}
     return kind(**values)

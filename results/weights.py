@@ -64,10 +64,7 @@ def load_weights(spec: NetworkSpec, path: Path) -> Network:
     if path.is_dir():
         raise UserError(f"{path} is a folder; name the .safetensors file in it")
     tensors, metadata = read_tensors(path)
-    if metadata.get("format", FORMAT) != FORMAT:
-        raise UserError(
-            f"{path}: `format` (={metadata['format']}) must be {FORMAT}, the version read here"
-        )
+    check_format(metadata, FORMAT, path)
     if metadata.get("spec", spec.id) != spec.id:
         raise UserError(
             f"{path} holds weights of the network {metadata['spec']}, not of {spec.id}; name the"
@@ -116,6 +113,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path} cannot be read as a .safetensors file: {error}; pickled weights are not"
             " accepted, write them with safetensors.torch.save_file"
         ) from None
+
+
+def check_format(metadata: Mapping[str, str], version: str, path: Path) -> None:
+    """Raises UserError where the metadata of a file name another version than is read."""
+    if (found := metadata.get("format", version)) != version:
+        raise UserError(f"{path}: `format` (={found}) must be {version}, the version read here")
 
 
 def _form_of(tensors: dict[str, Tensor], spec: NetworkSpec) -> Form:

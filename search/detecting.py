@@ -21,6 +21,7 @@ from search.arguments import (
     weights_file,
 )
 from search_space.errors import UserError
+from trainers.detection.schedule import BATCH_SIZE, EPOCHS
 
 if TYPE_CHECKING:
     from search.detector_folder import DetectionResult
@@ -33,8 +34,8 @@ COCO = (
     "coco:PATH, where PATH/annotations/instances_{train2017,val2017}.json name the images in"
     " PATH/train2017 and PATH/val2017"
 )
-_AROUND = ("framework", "short_side", "long_side", "fpn_channels", "anchor", "box_samples")
-_ASKED = (*_AROUND, "weights", "from_scratch")
+_AROUND = ("short_side", "long_side", "fpn_channels", "anchor", "box_samples")
+_ASKED = ("framework", *_AROUND, "weights", "from_scratch")
 
 # --- Arguments ---------------------------------------------------------------------------------
 
@@ -106,6 +107,7 @@ def detection(args: argparse.Namespace) -> Detection:
         spec=spec,
         weights=None if args.from_scratch else weights,
         data=absolute_data(args.data),
+        framework=args.framework,
         around={name: value for name, value in around.items() if value is not None},
         seed=args.seed,
         devices=args.devices,
@@ -119,9 +121,12 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``search detect train``."""
     parser.add_argument("network", metavar="NET", help=NETWORK)
     _add_detector(parser)
-    parser.add_argument("--epochs", type=int, default=12, help="default %(default)s")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="default %(default)s")
     parser.add_argument(
-        "--batch-size", type=int, default=16, help="images per update (default %(default)s)"
+        "--batch-size",
+        type=int,
+        default=BATCH_SIZE,
+        help="images per update (default %(default)s)",
     )
     parser.add_argument(
         "--lr",

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-from rich.console import Console
-from rich.progress import TaskID
-
-from search.progress import bar
+from search.progress import UpdatesDisplay
 from search_space import cost, format_count
 from search_space.budget import counted
 from trainers.detection.cost import CLASSIFIED_SIZE, detection_cost
@@ -15,39 +10,13 @@ from trainers.detection.detector import FRAMEWORKS, anchor_sides, pyramid_stride
 from trainers.detection.training import DetectionEpoch, DetectionTraining
 
 
-class DetectDisplay:
+class DetectDisplay(UpdatesDisplay[DetectionTraining]):
     """A live bar on a terminal, a line per epoch elsewhere; a context manager."""
-
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self.console = console
-        self.quiet = quiet
-        self._progress = bar(console, "{task.fields[state]}", quiet=quiet)
-        self._task: TaskID | None = None
-        self._began = (0, 0.0)
-
-    def __enter__(self) -> DetectDisplay:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
 
     def begun(self, training: DetectionTraining) -> None:
         for line in description(training):
             self._say(line)
-        if training.step:
-            self._say(f"Resumed  after update {training.step:,} of {training.steps:,}")
-        self._began = (training.step, time.monotonic())
-        self._task = self._progress.add_task(
-            "updates", total=training.steps, completed=training.step, state=""
-        )
-
-    def updated(self, training: DetectionTraining) -> None:
-        if self._task is None or self._progress.disable:
-            return
-        done, seconds = training.step - self._began[0], time.monotonic() - self._began[1]
-        speed = done * training.recipe.batch_size / seconds
-        self._progress.update(self._task, completed=training.step, state=f"{speed:,.1f} images/s")
+        self._begin(training)
 
     def epoch(self, row: DetectionEpoch) -> None:
         figures = (("mAP", row.mean_ap), ("mAP@0.5", row.ap50))
@@ -56,10 +25,6 @@ class DetectDisplay:
             f"epoch {row.epoch}: loss {row.train_loss:.4f}, {words}, {row.density:.0%} kept,"
             f" {row.images_per_s:,.1f} images/s"
         )
-
-    def _say(self, text: str) -> None:
-        if not self.quiet:
-            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def description(training: DetectionTraining) -> list[str]:

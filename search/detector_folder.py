@@ -24,7 +24,7 @@ from torch import nn
 
 from results.folder import write_atomically
 from results.formats import ARCHITECTURE
-from results.weights import check_selection, fill, read_tensors, save_tensors
+from results.weights import check_format, check_selection, fill, read_tensors, save_tensors
 from search.trained_folder import DETECTOR, RESULT
 from search_space import NetworkSpec
 from search_space.backbones import FeatureMaps
@@ -141,7 +141,8 @@ def read_detector(out: Path) -> tuple[nn.Module, DetectorConfig, dict[int, str]]
     maps = choose_maps(spec, FRAMEWORKS[config.framework].strides)
     body = FeatureMaps(spec, "condensed", out_indices=maps, initialised=False)
     detector = build_detector(body, config)
-    tensors, _ = read_tensors(out / WEIGHTS)
+    tensors, metadata = read_tensors(out / WEIGHTS)
+    check_format(metadata, FORMAT, out / WEIGHTS)
     fill(detector, tensors, out / WEIGHTS, f"the {config.framework} around {spec.id}")
     check_selection(body, out / WEIGHTS)
     return detector.eval(), config, categories

@@ -67,8 +67,8 @@ def _arm(args: argparse.Namespace, forms: list[str] | None) -> dict[str, Runner]
 
 def export(args: argparse.Namespace) -> int:
     """Writes a network for a runtime, verified, with a card."""
-    from results.export import export as write
     from results.export import Origin, must_be_empty
+    from results.export import export as write
     from results.formats import ExportOptions
     from results.weights import load_weights
     from search.trained_folder import DETECTOR

@@ -5,7 +5,6 @@ What lies in that folder is told in :mod:`search.detector_folder`.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,6 +26,7 @@ from search.detector_folder import (
 from search.full_training import MOST_SEED
 from search.trained_folder import CHECKPOINT, Diverged, check_untaken, kept
 from search_space import NetworkSpec, cost
+from search_space.digests import short_hash
 from search_space.errors import UserError
 from search_space.network import Network
 from trainers.checkpoint import check_same
@@ -58,23 +58,33 @@ class Detection:
         spec: The network as described.
         weights: File of its trained weights, masked or condensed; None for random ones.
         data: ``coco:PATH``.
-        around: What is put around it: values of :class:`DetectorConfig`.
+        framework: A key of :data:`FRAMEWORKS`: what is put around it.
+        around: Other values of :class:`DetectorConfig`.
         seed: Determines everything random.
         devices: See :func:`trainers.machine.machine`; one process.
+
+    Raises:
+        UserError: a value of what is put around it is out of its range.
     """
 
     network: str
     spec: NetworkSpec
     weights: Path | None
     data: str
+    framework: str
     around: dict[str, Any]
     seed: int = 0
     devices: str = "auto"
 
+    def __post_init__(self) -> None:
+        self.config(categories=1)  # refuses values before images are read for their categories
+
     def config(self, categories: int) -> DetectorConfig:
         """The whole configuration."""
         trained = self.weights is not None
-        return DetectorConfig(**self.around, categories=categories, trained=trained)
+        return DetectorConfig(
+            framework=self.framework, **self.around, categories=categories, trained=trained
+        )
 
     def trained_network(self) -> Network | None:
         """The network with its weights, where there are some.
@@ -152,9 +162,9 @@ class FullDetection:
 
     def recipe(self) -> DetectionRecipe:
         """How it is trained."""
-        usual = FRAMEWORKS[self.detection.config(1).framework].learning_rate
         rate = self.learning_rate
         if rate is None:
+            usual = FRAMEWORKS[self.detection.framework].learning_rate
             rate = scaled_rate(usual, self.batch_size)
         return DetectionRecipe(epochs=self.epochs, batch_size=self.batch_size, learning_rate=rate)
 
@@ -163,7 +173,7 @@ class FullDetection:
         weights = self.detection.weights
         return {
             "network": self.detection.spec.id,
-            "weights": weights and hashlib.sha256(weights.read_bytes()).hexdigest()[:12],
+            "weights": weights and short_hash([weights.read_bytes()]),
             "train": train.fingerprint(),
             "judged": judged.fingerprint(),
             "seed": self.detection.seed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -26,22 +27,51 @@ from trainers.data import DataSplits
 from trainers.schedules import condensing
 from trainers.training import Training
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-def bar(console: Console, last: str, *, quiet: bool) -> Progress:
-    """A bar with counts and times, on a terminal only; ``last`` is what it says at its end."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn(last),
-        console=console,
-        disable=quiet or not console.is_terminal,
-    )
+    from trainers.detection.training import DetectionTraining
+
+T = TypeVar("T", bound="Training | DetectionTraining")
 
 
-class RunDisplay:
+class Display:
+    """A live bar with counts and times on a terminal, lines in any case; a context manager.
+
+    Args:
+        console: Where it is shown.
+        last: What the bar says at its end, in rich's fields.
+        quiet: Whether nothing is said.
+    """
+
+    def __init__(self, console: Console, last: str, *, quiet: bool) -> None:
+        self.console = console
+        self.quiet = quiet
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn(last),
+            console=console,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+class RunDisplay(Display):
     """A live bar on a terminal, a line per network elsewhere; a context manager.
 
     The bar counts iterations of all trainings, by whichever worker, its text tells the best
@@ -49,8 +79,7 @@ class RunDisplay:
     """
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self.console = console
-        self.quiet = quiet
+        super().__init__(console, "best {task.fields[best]}", quiet=quiet)
         self._total = 0
         self._done = 0
         self._training: dict[int, float] = {}
@@ -58,15 +87,6 @@ class RunDisplay:
         self._rungs = 1
         self._warned_of_waiting = False
         self._best: Trial | None = None
-        self._progress = bar(console, "best {task.fields[best]}", quiet=quiet)
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> RunDisplay:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
 
     def started(self, config: RunConfig, data: DataSplits, trials: Sequence[Trial]) -> None:
         self._total = config.trials
@@ -149,28 +169,36 @@ class RunDisplay:
     def warn(self, text: str) -> None:
         self.console.print(f"Warning: {text}", highlight=False, soft_wrap=True, markup=False)
 
-    def _say(self, text: str) -> None:
-        if not self.quiet:
-            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
-
-class TrainDisplay:
-    """A live bar with what a training is doing, a line per epoch elsewhere; a context manager."""
+class UpdatesDisplay(Display, Generic[T]):
+    """A live bar with the updates of one training."""
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self.console = console
-        self.quiet = quiet
-        self._progress = bar(console, "{task.fields[state]}", quiet=quiet)
-        self._task: TaskID | None = None
-        self._speed = ""
+        super().__init__(console, "{task.fields[state]}", quiet=quiet)
         self._began = (0, 0.0)
 
-    def __enter__(self) -> TrainDisplay:
-        self._progress.start()
-        return self
+    def _begin(self, training: T) -> None:
+        if training.step:
+            self._say(f"Resumed  after update {training.step:,} of {training.steps:,}")
+        self._began = (training.step, time.monotonic())
+        self._task = self._progress.add_task(
+            "updates", total=training.steps, completed=training.step, state=""
+        )
 
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+    def updated(self, training: T) -> None:
+        if self._task is None or self._progress.disable:
+            return
+        done, seconds = training.step - self._began[0], time.monotonic() - self._began[1]
+        state = self._state(training, done * training.recipe.batch_size / seconds)
+        self._progress.update(self._task, completed=training.step, state=state)
+
+    def _state(self, training: T, images_per_s: float) -> str:
+        """What the bar says at its end."""
+        return f"{images_per_s:,.1f} images/s"
+
+
+class TrainDisplay(UpdatesDisplay[Training]):
+    """A live bar with what a training is doing, a line per epoch elsewhere; a context manager."""
 
     def begun(self, training: Training, note: str) -> None:
         recipe = training.recipe
@@ -182,21 +210,10 @@ class TrainDisplay:
             f"Images   {len(training.train_part):,} to train on, {held_out:,} to validate on\n"
             f"Data     {note}"
         )
-        if training.step:
-            self._say(f"Resumed  after update {training.step:,} of {training.steps:,}")
-        self._began = (training.step, time.monotonic())
-        self._task = self._progress.add_task(
-            "updates", total=training.steps, completed=training.step, state=""
-        )
+        self._begin(training)
 
-    def updated(self, training: Training) -> None:
-        if self._task is None or self._progress.disable:
-            return
-        done, seconds = training.step - self._began[0], time.monotonic() - self._began[1]
-        speed = done * training.recipe.batch_size / seconds
-        self._progress.update(
-            self._task, completed=training.step, state=f"{speed:,.0f} images/s, {stage(training)}"
-        )
+    def _state(self, training: Training, images_per_s: float) -> str:
+        return f"{images_per_s:,.0f} images/s, {stage(training)}"
 
     def epoch(self, row: EpochRow) -> None:
         validated = f", validation top-1 {row.val_top1:.1%}" if row.val_top1 is not None else ""
@@ -207,10 +224,6 @@ class TrainDisplay:
 
     def warn(self, text: str) -> None:
         self._say(f"Warning: {text}")
-
-    def _say(self, text: str) -> None:
-        if not self.quiet:
-            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def stage(training: Training) -> str:

@@ -111,8 +111,8 @@ class Workers:
         Raises:
             UserError: workers cannot begin.
         """
-        by_pipe = {worker.pipe: worker for worker in self._workers}
-        found = [self._heard(by_pipe[pipe]) for pipe in wait(list(by_pipe), timeout_s)]  # type: ignore[index]
+        by_pipe: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers}
+        found = [self._heard(by_pipe[pipe]) for pipe in wait(list(by_pipe), timeout_s)]
         return [event for event in found if event is not None]
 
     def _heard(self, worker: _Worker) -> Ended | None:

@@ -167,18 +167,21 @@ CONVERSION_TOLERANCE = 1e-4
 
 @torch.no_grad()
 def check_conversion(masked: Network, condensed: Network, images: Tensor) -> None:
-    """Compares the outputs of both forms of a network in evaluation mode.
+    """Compares the outputs of both forms of a network in evaluation mode, be it one or several.
 
     Raises:
-        RuntimeError: they differ by more than ``CONVERSION_TOLERANCE``: the conversion is wrong.
+        RuntimeError: some differ by more than ``CONVERSION_TOLERANCE``: the conversion is wrong.
     """
-    expected, found = masked(images), condensed(images)
-    difference = float((expected - found).abs().max() / expected.abs().max().clamp_min(1e-12))
-    if not difference <= CONVERSION_TOLERANCE:  # no number is no agreement
-        raise RuntimeError(
-            f"the condensed form of {masked.spec} differs from the masked one by {difference:.1e}"
-            f" of the largest output, more than {CONVERSION_TOLERANCE:.0e}"
-        )
+    outputs, others = masked(images), condensed(images)
+    if isinstance(outputs, Tensor):
+        outputs, others = [outputs], [others]
+    for expected, found in zip(outputs, others, strict=True):
+        difference = float((expected - found).abs().max() / expected.abs().max().clamp_min(1e-12))
+        if not difference <= CONVERSION_TOLERANCE:  # no number is no agreement
+            raise RuntimeError(
+                f"the condensed form of {masked.spec} differs from the masked one by"
+                f" {difference:.1e} of the largest output, more than {CONVERSION_TOLERANCE:.0e}"
+            )
 
 
 def initialise(network: nn.Module, generator: torch.Generator | None) -> None:

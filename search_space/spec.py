@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
@@ -25,10 +25,13 @@ from search_space.plan import Form, Plan, Planner, expand
 from search_space.reading import parse_json, parse_yaml
 from search_space.rules import MOST_LAYERS, check_whole
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 FORMAT = 1
 """Version of the JSON and YAML form."""
 
-S = TypeVar("S")
+S = TypeVar("S", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +269,7 @@ def _mapping(data: object, what: str) -> Mapping[str, Any]:
 
 def _parse(kind: type[S], data: object, what: str) -> S:
     """An instance of a spec class out of a mapping; errors say where in the network they are."""
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields = {f.name: f for f in dataclasses.fields(kind)}
     values = _mapping(data, what)
     for name in values:
         if name not in fields:

@@ -55,7 +55,23 @@ def training_spec(
     return spec.replace(image_size=resolution, classes=classes, head=head)
 
 
-class Training:
+class Stepwise:
+    """What is trained in so many ``steps`` by an optimiser."""
+
+    steps: int
+    optimiser: torch.optim.Optimizer
+
+    @property
+    def steps_per_row(self) -> int:
+        """Updates between two rows, so many that their number stays readable."""
+        return min(MOST_STEPS_PER_ROW, max(1, self.steps // MOST_STEP_ROWS))
+
+    @property
+    def _learning_rate(self) -> float:
+        return float(self.optimiser.param_groups[0]["lr"])
+
+
+class Training(Stepwise):
     """A network, its optimiser and how far they are.
 
     Args:
@@ -117,11 +133,6 @@ class Training:
     def shards(self) -> int:
         """In how many parts a batch is run, over all processes; each has its own statistics."""
         return int(self.fabric.world_size) * self.accumulate
-
-    @property
-    def steps_per_row(self) -> int:
-        """Updates between two rows, so many that their number stays readable."""
-        return min(MOST_STEPS_PER_ROW, max(1, self.steps // MOST_STEP_ROWS))
 
     @property
     def result(self) -> Network:
@@ -252,10 +263,6 @@ class Training:
         )
         self.step_rows.append(row)
         return row
-
-    @property
-    def _learning_rate(self) -> float:
-        return float(self.optimiser.param_groups[0]["lr"])
 
     def _epoch_row(self, epoch: int) -> EpochRow:
         self.share_statistics()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from latency_models.kernels import Kernel, conv_kind
+from latency_models.kernels import Kernel, MoveKind, conv_kind
 
 SEED = 0
 SIZES = (4, 7, 8, 14, 16, 28, 32, 56, 112)
@@ -108,7 +108,7 @@ def _map(rng: np.random.Generator, pieces: int = 1) -> tuple[int, int] | None:
     return (count, size) if ELEMENTS[0] <= count * size**2 <= ELEMENTS[1] else None
 
 
-def move(kind: str, **settings: object) -> Draw:
+def move(kind: MoveKind, **settings: object) -> Draw:
     """What draws a kernel that writes a map of the size that it reads."""
 
     def draw(rng: np.random.Generator) -> Kernel | None:
@@ -120,7 +120,7 @@ def move(kind: str, **settings: object) -> Draw:
         read = {"scale": elements + count, "add": 2 * elements}
         how = str(settings.get("function", ""))
         return Kernel(
-            kind=kind,  # type: ignore[arg-type]
+            kind=kind,
             in_channels=count,
             out_channels=count,
             in_elements=read.get(how, elements),
@@ -149,7 +149,7 @@ def shuffle(rng: np.random.Generator) -> Kernel | None:
     )
 
 
-def pieces(kind: str) -> Draw:
+def pieces(kind: MoveKind) -> Draw:
     """What draws a concat or a split of a few equal parts."""
 
     def draw(rng: np.random.Generator) -> Kernel | None:
@@ -160,7 +160,7 @@ def pieces(kind: str) -> Draw:
         count, size = found
         elements = count * size**2
         return Kernel(
-            kind=kind,  # type: ignore[arg-type]
+            kind=kind,
             in_channels=count,
             out_channels=count,
             in_elements=elements,

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from latency_models.counting.builds import RuntimeBuild
 from latency_models.counting.ncnn_jobs import Job, ncnn_job
@@ -89,5 +90,7 @@ def read_table(path: Path) -> list[Counted]:
 
 
 def _row(row: Mapping[str, str]) -> Counted:
-    kernel = {name: row[name] if name in _TEXT else int(row[name]) for name in _KERNEL}
-    return Kernel(**kernel), Counts(**{name: int(row[name]) for name in _COUNTS})  # type: ignore[arg-type]
+    kernel: dict[str, Any] = {
+        name: row[name] if name in _TEXT else int(row[name]) for name in _KERNEL
+    }
+    return Kernel(**kernel), Counts(**{name: int(row[name]) for name in _COUNTS})

@@ -21,12 +21,11 @@ class Group:
 
     collection: PathCollection | LineCollection
     keys: Sequence[str]
-    look: str
 
 
 @dataclass(frozen=True)
 class Marks:
-    """The groups of a figure by their names."""
+    """The groups of a figure by their names, which end in their looks, such as ``course-front``."""
 
     groups: dict[str, Group] = field(default_factory=dict)
 
@@ -61,8 +60,7 @@ def mark_points(
         transform=axes.get_xaxis_transform() if on_top else axes.transData,
     )
     collection.set_gid(name)
-    look = name.rpartition("-")[2]
-    marks.groups[name] = Group(collection=collection, keys=keys, look=look)
+    marks.groups[name] = Group(collection=collection, keys=keys)
 
 
 def mark_lines(
@@ -83,5 +81,4 @@ def mark_lines(
     collection = LineCollection(list(lines), colors=colour, linewidths=width, alpha=0.7, zorder=2)
     collection.set_gid(name)
     axes.add_collection(collection)
-    look = name.rpartition("-")[2]
-    marks.groups[name] = Group(collection=collection, keys=keys, look=look)
+    marks.groups[name] = Group(collection=collection, keys=keys)

@@ -67,7 +67,7 @@ def _rewrite(root: ElementTree.Element, name: str, group: Group, figure: Figure)
     found = root.find(f".//*[@id='{name}']")
     assert found is not None, name
     found.clear()
-    found.set("class", group.look)
+    found.set("class", name.rpartition("-")[2])
     found.extend(_elements(group, figure))
 
 

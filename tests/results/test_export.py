@@ -14,7 +14,7 @@ from safetensors import safe_open
 from results.export import Origin, export, export_into
 from results.formats import FORMATS, ExportOptions, executed_macs
 from results.verify import condensed_form, random_network, run_torch
-from results.weights import load_weights
+from results.weights import load_weights, save_weights
 from search_space import NetworkSpec, UserError
 from search_space.errors import Mismatch, UnknownName
 from search_space.network import Network
@@ -27,12 +27,15 @@ TRAINED = Origin(words="w", trained=True)
 def test_where_weights_come_from_is_read_beside_them(tiny: Tiny, tmp_path: Path) -> None:
     network, out = random_network(tiny("reactivating")), tmp_path / "out"
     names = [f"kind {n}" for n in range(network.spec.classes)]
+    origin = Origin(words="trained on x", trained=True, class_names=tuple(names))
     export(network, out, ["torchscript"], origin=origin)
-    assert origin_of(out / "weights.safetensors") == ("trained on x", tuple(names))
+    assert Origin.of(out / "weights.safetensors") == origin
     alone = tmp_path / "alone.safetensors"
-    assert origin_of(alone) == ("alone.safetensors", ())
+    save_weights(network, alone, trained=False)
+    unknown = Origin(words="alone.safetensors", trained=False)
+    assert Origin.of(alone) == unknown
     (tmp_path / "verification.json").write_text("[]", encoding="utf-8")
-    assert origin_of(alone) == ("alone.safetensors", ())
+    assert Origin.of(alone) == unknown
 
 
 def export_tiny(network: Network, out: Path, trained: bool = True) -> None:

@@ -51,11 +51,11 @@ def test_a_storage_that_fails_for_a_moment_does_not_stop_it(
     fails = [True]
     original = Study.beat
 
-    def sometimes(self: Study, *arguments: object) -> None:
+    def sometimes(self: Study, owner: str, count: int) -> None:
         if fails:
             fails.pop()
             raise StorageFailed("gone")
-        original(self, *arguments)  # type: ignore[arg-type]
+        original(self, owner, count)
 
     monkeypatch.setattr(Study, "beat", sometimes)
     beating = Heart(study, "me")

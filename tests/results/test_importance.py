@@ -111,6 +111,17 @@ def test_where_no_tree_sees_a_difference_nothing_decides(
     assert set(accuracy.shares.values()) == {accuracy.chance} == {0.0}
 
 
+def test_another_failure_is_not_taken_for_that(
+    space: SearchSpace, drawn: Callable[..., list[Trial]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no threads left")
+
+    monkeypatch.setattr("optuna.importance.FanovaImportanceEvaluator.evaluate", fail)
+    with pytest.raises(RuntimeError, match="no threads left"):
+        importances(drawn(LEAST_NETWORKS, by_growth_rate), space.dimensions)
+
+
 def test_only_networks_of_the_highest_rung_count(
     space: SearchSpace, drawn: Callable[..., list[Trial]]
 ) -> None:

@@ -287,6 +287,11 @@ def _wild_index(detector: Path) -> None:
     save_file(tensors, detector / "detector.safetensors")
 
 
+def _other_format(detector: Path) -> None:
+    tensors = load_file(detector / "detector.safetensors")
+    save_file(tensors, detector / "detector.safetensors", {"format": "2"})
+
+
 def _no_description(detector: Path) -> None:
     (detector / "detector.yaml").write_text("detector: 3\n")
 
@@ -294,6 +299,7 @@ def _no_description(detector: Path) -> None:
 DAMAGES = {
     "unfinished": (_cut, "the training is not complete"),
     "tensors": (_other_tensors, "it lacks"),
+    "format": (_other_format, "`format` (=2) must be 1"),
     "index": (_wild_index, "must lie in 0 to"),
     "description": (_no_description, "describes no detector"),
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,7 +14,7 @@ from rich.console import Console
 from results.trial import Estimate, Proposal, Score, Trial
 from search.config import RunConfig
 from search.limits import Limits
-from search.progress import RunDisplay
+from search.progress import RunDisplay, UpdatesDisplay
 from search_space import ZOO, space
 from searchers.rungs import Halving
 from trainers.data import DataSplits, load_data
@@ -85,3 +87,16 @@ def test_without_rungs_none_is_named(config: RunConfig, data: DataSplits) -> Non
         display.trial_ended(dataclasses.replace(RUNNING, state="complete", score=SCORE))
     assert "Scored   after 3 epochs at 32x32 on 1,077 images, condensed" in shown.getvalue()
     assert "ung" not in shown.getvalue()
+
+
+def test_a_bar_goes_on_where_a_training_is_taken_up() -> None:
+    training: Any = SimpleNamespace(step=2, steps=4, recipe=SimpleNamespace(batch_size=8))
+    shown = io.StringIO()
+    with UpdatesDisplay[Any](Console(file=shown, force_terminal=True, width=160)) as display:
+        display._begin(training)
+        training.step = 3
+        display.updated(training)
+        (task,) = display._progress.tasks
+    assert (task.completed, task.total) == (3, 4)
+    assert task.fields["state"].endswith(" images/s")
+    assert "Resumed  after update 2 of 4" in shown.getvalue()

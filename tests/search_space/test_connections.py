@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from search_space import ZOO, DenseStage, HeadSpec, NetworkSpec, StemSpec, build
 from search_space.connections import Connections, connections
 from search_space.modules import LearnedLayer
 from search_space.network import Network
+
+Trained = Callable[[NetworkSpec], Network]
 
 NAN = np.nan
 TWO_LAYERS = NetworkSpec(
@@ -31,12 +35,6 @@ TWO_LAYERS = NetworkSpec(
 )
 
 
-def condensed(spec: NetworkSpec) -> Network:
-    network = build(spec, generator=torch.Generator().manual_seed(0)).eval()
-    network.condense_for_conversion()
-    return network
-
-
 def keep(network: Network, name: str, kept: list[list[int]]) -> None:
     """Lets each group of a layer keep the channels that are listed for it."""
     layer = network.get_submodule(f"steps.{name}")
@@ -46,9 +44,10 @@ def keep(network: Network, name: str, kept: list[list[int]]) -> None:
         layer.mask[group, channels] = True
 
 
-def by_hand() -> Network:
+@pytest.fixture
+def by_hand(trained: Trained) -> Network:
     """Weights of the 1x1 convolutions are 10 x row + column, with changing signs."""
-    network = condensed(TWO_LAYERS)
+    network = trained(TWO_LAYERS)
     with torch.no_grad():
         for layer, inputs in ((1, 4), (2, 8)):
             weight = 10.0 * torch.arange(4)[:, None] + torch.arange(inputs)
@@ -63,9 +62,8 @@ def by_hand() -> Network:
 
 
 @pytest.mark.parametrize("form", ["masked", "condensed"])
-def test_two_layers_by_hand(form: str) -> None:
-    network = by_hand()
-    found = connections(network if form == "masked" else network.to_inference())
+def test_two_layers_by_hand(form: str, by_hand: Network) -> None:
+    found = connections(by_hand if form == "masked" else by_hand.to_inference())
     assert found.sources == ("stem", "stage1_layer1", "stage1_layer2")
     assert found.owner.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     first, second, head = found.readings
@@ -96,8 +94,8 @@ def assert_same(one: Connections, other: Connections) -> None:
         assert c.kept.tolist() == d.kept.tolist()
 
 
-def test_both_forms_have_the_same_connections(variant: NetworkSpec) -> None:
-    network = condensed(variant)
+def test_both_forms_have_the_same_connections(variant: NetworkSpec, trained: Trained) -> None:
+    network = trained(variant)
     found = connections(network)
     assert_same(found, connections(network.to_inference()))
     stages = [r.layer for r in found.readings if r.layer.startswith("stage")]
@@ -105,8 +103,8 @@ def test_both_forms_have_the_same_connections(variant: NetworkSpec) -> None:
     assert len(found.updates) == sum(len(s.reactivating_layers) for s in variant.stages)
 
 
-def test_shuffled_halves_keep_their_features() -> None:
-    network = condensed(ZOO["sfr-shufflenetv2-x0.5"])
+def test_shuffled_halves_keep_their_features(trained: Trained) -> None:
+    network = trained(ZOO["sfr-shufflenetv2-x0.5"])
     found = connections(network)
     assert_same(found, connections(network.to_inference()))
     # Unit 2 passes one half, works on the other, and reactivates what it passes.
@@ -133,7 +131,7 @@ def test_a_sum_is_made_by_the_unit_that_sums() -> None:
         assert owner == steps.index(reading.layer) - 1
 
 
-def test_a_grid_is_read_position_by_position() -> None:
+def test_a_grid_is_read_position_by_position(trained: Trained) -> None:
     spec = TWO_LAYERS.replace(head=HeadSpec(grid=2))
-    head = connections(condensed(spec)).readings[-1]
+    head = connections(trained(spec)).readings[-1]
     assert head.features.tolist() == [f for f in range(12) for _ in range(4)]

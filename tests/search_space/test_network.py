@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from search_space import ZOO, DenseStage, HeadSpec, NetworkSpec, StemSpec, build
+from search_space.backbones import FeatureMaps
 from search_space.modules import Gather, IndexAdd, LearnedClassifier, LearnedLayer
 from search_space.network import Network, check_conversion
 
@@ -442,10 +443,11 @@ def test_building_from_a_generator_leaves_torchs_own_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_wrong_conversion_is_noticed() -> None:
-    """The check that the trainer makes before it scores."""
+@pytest.mark.parametrize("kind", [Network, FeatureMaps])
+def test_a_wrong_conversion_is_noticed(kind: type[Network]) -> None:
+    """The check that the trainers make before they score."""
     spec = ZOO["condensenet-86"]
-    masked = build(spec, generator=torch.Generator().manual_seed(0)).eval()
+    masked = kind(spec, generator=torch.Generator().manual_seed(0)).eval()
     masked.condense(1.0)
     condensed = masked.to_inference()
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))

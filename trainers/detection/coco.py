@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_space.budget import counted
+from search_space.digests import short_hash
 from search_space.errors import UserError, shown
 from search_space.reading import parse_json
 from trainers.images import shortened
@@ -108,7 +108,7 @@ class CocoPart:
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that other files, boxes or categories would change."""
         content = [dict(self.files), dict(self.categories), self.annotations]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+        return short_hash([json.dumps(content).encode()])
 
 
 def coco_path(data: str) -> Path:

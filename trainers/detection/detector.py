@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.detection import FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
@@ -21,7 +21,7 @@ from torchvision.ops.feature_pyramid_network import (
 
 from search_space.backbones import FeatureMaps
 from search_space.errors import UnknownName, UserError
-from search_space.network import CONVERSION_TOLERANCE, Network
+from search_space.network import Network, check_conversion
 from search_space.spec import NetworkSpec
 from trainers.detection.backbone import Pyramid, choose_maps, with_weights_of
 from trainers.keyed import default_generator_kept, seed_of
@@ -232,16 +232,6 @@ def condensed_detector(detector: Any) -> nn.Module:
     condensed.backbone.body = masked.to_inference()
     side = condensed.backbone.body.spec.image_size
     image = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    _check_maps(masked, condensed.backbone.body, image.to(next(masked.parameters()).device))
+    image = image.to(next(masked.parameters()).device)
+    check_conversion(masked, condensed.backbone.body, image)
     return condensed  # type: ignore[no-any-return]
-
-
-@torch.no_grad()
-def _check_maps(masked: FeatureMaps, condensed: FeatureMaps, image: Tensor) -> None:
-    for expected, found in zip(masked(image), condensed(image), strict=True):
-        difference = float((expected - found).abs().max() / expected.abs().max().clamp_min(1e-12))
-        if not difference <= CONVERSION_TOLERANCE:  # no number is no agreement
-            raise RuntimeError(
-                f"the condensed maps of {masked.spec} differ from the masked ones by"
-                f" {difference:.1e} of the largest value, more than {CONVERSION_TOLERANCE:.0e}"
-            )

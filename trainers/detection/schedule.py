@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from search_space.errors import UserError
@@ -51,13 +50,8 @@ class DetectionRecipe:
             raise UserError(f"`learning_rate` (={self.learning_rate}) must be positive and finite")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, the inverse of :meth:`from_dict`."""
+        """Plain values."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> DetectionRecipe:
-        """What was written down."""
-        return cls(**{f.name: data[f.name] for f in fields(cls)})
 
 
 def scaled_rate(rate_of_16: float, batch_size: int) -> float:

@@ -23,13 +23,7 @@ from trainers.detection.images import AnnotatedImages, Batch, load_batches
 from trainers.detection.schedule import DetectionRecipe, learning_rate
 from trainers.order import epoch_order
 from trainers.regularise import keyed_draws
-from trainers.training import (
-    MOST_STEP_ROWS,
-    MOST_STEPS_PER_ROW,
-    EpochSums,
-    TrainingFailed,
-    density,
-)
+from trainers.training import EpochSums, Stepwise, TrainingFailed, density
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -55,7 +49,7 @@ class DetectionEpoch:
     wall_s: float
 
 
-class DetectionTraining:
+class DetectionTraining(Stepwise):
     """A detector, its optimiser and how far they are.
 
     Args:
@@ -110,11 +104,6 @@ class DetectionTraining:
         """The network inside the detector."""
         body: FeatureMaps = self.detector.backbone.body  # type: ignore[union-attr, assignment]
         return body
-
-    @property
-    def steps_per_row(self) -> int:
-        """Updates between two rows, so many that their number stays readable."""
-        return min(MOST_STEPS_PER_ROW, max(1, self.steps // MOST_STEP_ROWS))
 
     def _order(self, epoch: int) -> list[tuple[torch.Tensor, ...]]:
         return epoch_order(
@@ -192,10 +181,6 @@ class DetectionTraining:
         )
         self.step_rows.append(row)
         return row
-
-    @property
-    def _learning_rate(self) -> float:
-        return float(self.optimiser.param_groups[0]["lr"])
 
     def _epoch_row(self, epoch: int) -> DetectionEpoch:
         found = evaluate(

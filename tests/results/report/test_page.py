@@ -70,12 +70,9 @@ def test_text_of_the_study_is_escaped(report: ReportOf, written: Callable[..., P
     assert text.count("<script") == 2
     assert text.count("</script>") == 2
     assert text.count("&lt;script&gt;alert") >= 8
-    assert (
-        HOSTILE
-        in json.loads(re.search(r'id="tips">(.*?)</script>', text)[1])[  # type: ignore[index]
-            f"reference-{HOSTILE}"
-        ]
-    )
+    tips = re.search(r'id="tips">(.*?)</script>', text)
+    assert tips is not None
+    assert HOSTILE in json.loads(tips[1])[f"reference-{HOSTILE}"]
 
 
 def test_what_is_missing_is_said(report: ReportOf, written: Callable[..., Path]) -> None:
