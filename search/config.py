@@ -16,7 +16,7 @@ from trainers.recipes import RECIPES
 
 SETTINGS_VERSION = 5
 READABLE_VERSIONS = (2, 3, 4, SETTINGS_VERSION)
-"""Version 2 knows no rungs, 3 no least accuracy, 4 neither images nor aims; else all is the same."""
+"""Version 2 knows no rungs, 3 no least accuracy, 4 neither images nor aim; else all is the same."""
 LARGEST = 2**63 - 1
 """What databases and NumPy hold as an integer."""
 _KINDS = {

@@ -53,13 +53,13 @@ class Fidelities:
         ]
         self._processes: list[GaussianProcess] = []
         for number, kind in enumerate(observed):
-            rows = kind.rows
+            rows, of_rows = kind.rows, groups
             if number:
                 cheaper = self._warps[number - 1].forward(kind.cheaper[:, 0])
                 rows = self._joined(number, rows, cheaper)
-                groups = np.append(groups, groups.max() + 1)
+                of_rows = np.append(groups, groups.max() + 1)
             values = self._warps[number].forward(kind.accuracy)
-            self._processes.append(GaussianProcess(rows, values, groups))
+            self._processes.append(GaussianProcess(rows, values, of_rows))
 
     def _joined(self, number: int, rows: Array, cheaper: Array) -> Array:
         """Features of process ``number``: those of networks, and what a cheaper training shows."""

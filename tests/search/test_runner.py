@@ -20,6 +20,8 @@ from search.jobs import Job
 from search.limits import Limits
 from search.runner import Ready
 from search_space import UserError, space
+from searchers.aims import AIMS, Aim
+from searchers.condense import START
 from searchers.rungs import Halving
 from trainers.training import TrainingFailed
 
@@ -149,6 +151,17 @@ def test_networks_go_on_as_the_rule_says(
     ]
     assert len({c[3] for c in trainings.calls}) == 7, "a seed per trial, the same in all rungs"
     assert watch.begun == [(t.number, n + 1) for t in trials for n in range(len(t.rungs))]
+
+
+@pytest.mark.parametrize("aim", AIMS)
+def test_the_default_searcher_learns_from_three_rungs(
+    aim: Aim, config: RunConfig, ready: Ready, trainings: Trainings, tmp_path: Path
+) -> None:
+    """Beyond its first networks, which it proposes without a model."""
+    config = dataclasses.replace(config, searcher="condense", aim=aim, trials=START + 4)
+    trials = go(config, ready, tmp_path / "run")
+    assert [t.state for t in trials] == ["complete"] * (START + 4)
+    assert {len(t.rungs) for t in trials} == {1, 2, 3}
 
 
 def test_for_the_best_accuracy_the_most_accurate_networks_go_on(

@@ -47,6 +47,24 @@ def test_a_cheaper_training_of_many_tells_of_a_longer_one_of_few() -> None:
     assert with_cheaper < 0.6 * alone
 
 
+def test_each_of_three_trainings_tells_of_the_next() -> None:
+    x, accuracy = made(6, 60)
+    middle = cheap(accuracy)
+    lowest = cheap(middle)
+    none = np.empty((60, 0))
+    chain = [
+        Observed(rows=x, accuracy=lowest, cheaper=none),
+        Observed(rows=x[:20], accuracy=middle[:20], cheaper=lowest[:20, None]),
+        Observed(rows=x[:8], accuracy=accuracy[:8], cheaper=middle[:8, None]),
+    ]
+    error, _ = error_and_deviation(chain)
+    alone, _ = error_and_deviation([Observed(rows=x[:8], accuracy=accuracy[:8], cheaper=none[:8])])
+    assert error < 0.6 * alone
+    new, _ = made(6, 5, seed=2)
+    model = Fidelities(chain, GROUPS)
+    assert np.all(model.believing(new).predict(new)[1] < model.predict(new)[1])
+
+
 def test_what_the_cheaper_training_leaves_open_stays_open() -> None:
     x, accuracy = made(6, 60)
     _, of_few = error_and_deviation(observed(x[:12], accuracy[:12], 10))

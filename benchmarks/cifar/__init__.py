@@ -1,0 +1,11 @@
+"""A search on CIFAR-10 against networks drawn by hand: 5 M multiply-adds, two CPU cores.
+
+In this order, each resumable by the same command, the last three shared by as many processes as are
+begun (``docs/cifar.md`` has what they found)::
+
+    python -m benchmarks.cifar.search a --data npz:cifar10.npz   # an hour each
+    python -m benchmarks.cifar.search b --data npz:cifar10.npz
+    python -m benchmarks.cifar.train --data npz:cifar10.npz      # found and hand-designed networks
+    python -m benchmarks.cifar.agree --data npz:cifar10.npz      # does the short training rank?
+    python -m benchmarks.cifar.table
+"""

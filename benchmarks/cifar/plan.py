@@ -1,0 +1,46 @@
+"""What is searched, trained and compared, and where it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from latency_models import device
+from search.limits import Limits
+
+SPACE = "cifar-32-fast"
+DEVICE = "raspberry-pi-4/ncnn/1"
+SEED = 0
+
+LIMITS: Mapping[str, Limits] = {
+    # The multiply-adds of the networks drawn by hand, and the milliseconds of the faster of them.
+    "a": Limits(macs=5_000_000, latency_ms=3.3, device=device(DEVICE)),
+    # Those milliseconds alone.
+    "b": Limits(latency_ms=3.3, device=device(DEVICE)),
+}
+"""The searches, and the limits of each."""
+
+RUNGS, IMAGES = (1, 3, 9), 15_000
+"""Epochs of the short trainings, and how many images they read."""
+
+EPOCHS = 12
+RECIPE = ("--recipe", "condensenetv2-cifar", "--epochs", str(EPOCHS), "--devices", "cpu")
+"""How every network is trained in the end."""
+
+FOUND = {name: f"found-cifar-5m-{name}" for name in LIMITS}
+SEEDS: Mapping[str, int] = {
+    **dict.fromkeys(FOUND.values(), 3),
+    "condensenetv2-20": 3,
+    "condensenet-14": 3,
+    "condensenet-5m": 3,
+    "condensenetv2-5m": 3,
+    "sfr-shufflenetv2-5m": 1,
+    "sparsenet-5m": 1,
+}
+"""How often each network is trained."""
+
+HERE = Path(__file__).parents[1]
+NETWORKS = HERE / "networks"
+RESULTS = HERE / "results/cifar-5m"
+TRAINED = RESULTS / "trained.csv"
+AGREEMENT = RESULTS / "agreement.csv"

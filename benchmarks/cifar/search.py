@@ -1,0 +1,78 @@
+"""Searches within the limits of ``plan.LIMITS`` and keeps what was found.
+
+    python -m benchmarks.cifar.search a --data npz:cifar10.npz [--minutes 50] [--out runs/cifar-5m]
+
+The same command goes on with a search that was interrupted, for as many minutes again. Of a search
+the trials, the search card and the most accurate network are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.cifar.plan import (
+    DEVICE,
+    FOUND,
+    IMAGES,
+    LIMITS,
+    NETWORKS,
+    RESULTS,
+    RUNGS,
+    SEED,
+    SPACE,
+)
+
+MORE_THAN_ANY = "100000"
+"""Networks that no search trains in its time."""
+
+
+def command(name: str, data: str, minutes: int, run: Path) -> list[str]:
+    """The search, or what goes on with it."""
+    program = [sys.executable, "-m", "search"]
+    how = ["--workers", "2", "--timeout", f"{minutes}m"]
+    if (run / "run.yaml").is_file():
+        return [*program, "resume", str(run), *how]
+    limits, rungs = LIMITS[name], ",".join(map(str, RUNGS))
+    what = ["--space", SPACE, "--device", DEVICE, "--latency", f"{limits.latency_ms}ms"]
+    what += ["--budget", str(limits.macs)] if limits.macs else []
+    what += [
+        "--aim",
+        "accuracy",
+        "--data",
+        data,
+        "--images",
+        str(IMAGES),
+        "--rungs",
+        rungs,
+        "--seed",
+        str(SEED),
+    ]
+    return [*program, "run", *what, *how, "--trials", MORE_THAN_ANY, "--out", str(run)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("name", choices=LIMITS)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--minutes", type=int, default=50, help="default %(default)s")
+    parser.add_argument("--out", type=Path, default=Path("runs/cifar-5m"), metavar="DIR")
+    args = parser.parse_args()
+    run = args.out / f"search-{args.name}"
+    asked = command(args.name, args.data, args.minutes, run)
+    ended = subprocess.run(asked, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    if ended.returncode:
+        return ended.returncode
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    shutil.copy(run / "trials.csv", RESULTS / f"search-{args.name}.csv")
+    shutil.copy(run / "card.json", RESULTS / f"search-{args.name}.json")
+    shutil.copy(run / "best/architecture.yaml", NETWORKS / f"{FOUND[args.name]}.yaml")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
