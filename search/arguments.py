@@ -230,9 +230,17 @@ def names(texts: Sequence[str]) -> list[str]:
 
 
 def weights_file(network: str, named: Path | None) -> Path | None:
-    """The file that was named, else the one beside the network in its folder, if there is one."""
+    """The file that was named, else the one beside the network in its folder or in the zoo, if
+    there is one."""
+    from search_space import ZOO
+    from search_space.pretrained import pretrained_file
+
+    if named is not None:
+        return named
+    if network in ZOO:
+        return pretrained_file(network)
     beside = Path(network) / WEIGHTS
-    return beside if named is None and beside.is_file() else named
+    return beside if beside.is_file() else None
 
 
 # --- Recipes -----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from search_space.errors import UnknownName, UserError
 from search_space.plan import Form
+from search_space.pretrained import fill_pretrained
 from search_space.zoo import ZOO, zoo
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def create_model(
 
     Args:
         name: One of :func:`list_models`.
-        pretrained: Must be False: no weights are published yet.
+        pretrained: Take the trained weights that come with the zoo (``search_space/pretrained``).
+            A classifier of other outputs starts anew.
         num_classes: Outputs; 0 for pooled features without a classifier, None for the paper's.
         in_chans: Channels of the images.
         features_only: Return one feature map per resolution, without pooling and classifier.
@@ -50,18 +52,17 @@ def create_model(
         UserError: the name is not known, weights are asked for, or an argument breaks a rule.
     """
     spec = zoo(name)
-    if pretrained:
-        raise UserError(
-            f"`pretrained` (=True) must be False: no weights of {name} are published yet; train"
-            " the network, or convert the authors' weights with `search import`, and give the"
-            " file to commands as `--weights` or to the module's `load_state_dict`"
-        )
     if form not in get_args(Form):
         raise UnknownName("form", form, get_args(Form))
+    if pretrained and in_chans != 3:
+        raise UserError(
+            f"`in_chans` (={in_chans}) must be 3 with `pretrained`: the weights read red, green"
+            " and blue"
+        )
     if out_indices is not None and not features_only:
         raise UserError("`out_indices` choose among feature maps; set `features_only` to True")
     changes: dict[str, Any] = {"image_channels": in_chans}
-    if num_classes is not None and num_classes != 0:
+    if num_classes and not pretrained:
         changes["classes"] = num_classes
     if image_size is not None:
         changes["image_size"] = image_size
@@ -69,9 +70,15 @@ def create_model(
 
     from search_space.backbones import FeatureMaps, ImageModel
 
+    begun: Form = "masked" if pretrained else form
+    model: Any
     if features_only:
-        return FeatureMaps(spec, form, generator, out_indices)
-    model = ImageModel(spec, form, generator)
-    if num_classes == 0:
-        model.reset_classifier(0)
-    return model
+        model = FeatureMaps(spec, begun, generator, out_indices)
+    else:
+        model = ImageModel(spec, begun, generator)
+    if pretrained:
+        fill_pretrained(model, name)
+        model = model.to_inference() if form == "condensed" else model
+    if not features_only and num_classes not in (None, model.num_classes):
+        model.reset_classifier(num_classes)
+    return model  # type: ignore[no-any-return]

@@ -1,14 +1,16 @@
 """Models as users of timm know them: arguments, feature maps, classifiers that come off."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
-from search_space import ZOO, NetworkSpec, UserError, build, create_model, list_models
+from search_space import ZOO, NetworkSpec, UserError, build, create_model, list_models, pretrained
 from search_space.backbones import FeatureMaps, ImageModel, feature_maps
 from search_space.network import check_conversion
 
@@ -69,6 +71,35 @@ def test_the_arguments_change_the_network() -> None:
     assert len(made.default_cfg["mean"]) == len(made.default_cfg["std"]) == 1
 
 
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageModel:
+    """A network whose weights come with the zoo; these are random ones, condensed."""
+    made = model()
+    made.condense(1.0)
+    save_file(made.state_dict(), tmp_path / "condensenet-86.safetensors")
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    return made
+
+
+def test_published_weights_are_taken(published: ImageModel) -> None:
+    x = images(2, 3, 32, 32)
+    expected = published(x)
+    assert create_model("condensenet-86", pretrained=True).eval()(x).equal(expected)
+    deployed = create_model("condensenet-86", pretrained=True, form="condensed").eval()
+    assert torch.allclose(deployed(x), expected, atol=1e-4)
+
+
+def test_published_weights_serve_other_classes_and_feature_maps(published: ImageModel) -> None:
+    x = images(2, 3, 32, 32)
+    other = model(pretrained=True, num_classes=7)
+    assert other.forward_features(x).equal(published.forward_features(x))
+    assert other(x).shape == (2, 7)
+    assert model(pretrained=True, num_classes=0)(x).shape == (2, other.head_hidden_size)
+    maps = backbone(pretrained=True)
+    own = published.state_dict()
+    assert all(tensor.equal(own[name]) for name, tensor in maps.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
@@ -76,7 +107,8 @@ def test_the_arguments_change_the_network() -> None:
             {"name": "resnet50"},
             "unknown network 'resnet50'; did you mean resnet-50",
         ),
-        ({"pretrained": True}, "no weights .* published yet.*search import.*--weights"),
+        ({"pretrained": True}, "no weights of .* are published .*search import.*--weights"),
+        ({"pretrained": True, "in_chans": 1}, r"`in_chans` \(=1\) must be 3 with `pretrained`"),
         ({"num_classes": -1}, r"`classes` \(=-1\) must be"),
         ({"in_chans": 0}, r"`image_channels` \(=0\) must be"),
         ({"form": "dense"}, "unknown form 'dense'; known: condensed, masked"),
