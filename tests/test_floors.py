@@ -36,7 +36,7 @@ WITHOUT_TORCH = (
     *("dense_block", "residual_block", "shuffle_block", "blocks", "spec", "meter", "cost"),
     *("space", "searchable", "admission", "budget", "zoo", "build", "models", "variations"),
     *("graph", "folding", "layout", "padding", "lowering", "gathering", "optional", "reading"),
-    *("topology", "neighbours", "digests", "proportion"),
+    *("topology", "neighbours", "digests", "proportion", "pretrained"),
 )
 """Modules of search_space that price a million networks without torch."""
 

@@ -5,6 +5,7 @@ python -m benchmarks.cifar.table
 
 from __future__ import annotations
 
+import argparse
 import statistics
 from itertools import groupby
 
@@ -20,6 +21,7 @@ HEADER = ("network", "test accuracy (%)", "n", "MACs", "params", f"ms on {DEVICE
 
 def main() -> None:
     """Prints it, the most accurate network first."""
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     rows = sorted(rows_of(TRAINED, TrainedRow), key=lambda row: (row.network, row.id, row.seed))
     lines = []
     for (name, id_), group in groupby(rows, key=lambda row: (row.network, row.id)):
@@ -34,7 +36,7 @@ def main() -> None:
         costs = (format_count(row.macs), format_count(row.params), str(predict(spec, DEVICE)))
         lines.append((mean, (name, f"{mean:.2f}{spread}", str(len(trained)), *costs)))
     lines.sort(reverse=True)
-    print(markdown_table(HEADER, [line for _, line in lines], right=HEADER[1:]))
+    print(markdown_table(HEADER, [line for _, line in lines], "lrrrrr"))
 
 
 if __name__ == "__main__":
