@@ -78,9 +78,10 @@ class SearchCard:
         return {
             "space": f"{self.space} (hash {self.space_hash})",
             "limits": self.limits,
+            "sought": SOUGHT[told.get("aim", "front")],
             "searcher": f"{told.get('searcher')}, seed {told.get('seed')}",
             "data": str(told.get("data")),
-            "each network trained": ", then ".join(self.trainings),
+            "each network trained": ", then ".join(self.trainings) + _images(told),
             "networks": ", ".join(f"{n:,} {state}" for state, n in self.states.items())
             + f"; {told.get('trials'):,} to be scored",
             "training": f"{self.training_s:,.0f} s in all",
@@ -114,6 +115,18 @@ class SearchCard:
         """Reason and number, the most frequent first."""
         counts = sorted(self.rejected.items(), key=lambda item: (-item[1], item[0]))
         return [(rejection(reason), f"{n:,}") for reason, n in counts] or [("none", "0")]
+
+
+SOUGHT = {
+    "front": "the front of accuracy and milliseconds",
+    "accuracy": "the best accuracy alone",
+}
+"""What each aim of a search is, in words."""
+
+
+def _images(settings: Mapping[str, Any]) -> str:
+    images = settings.get("images")
+    return f", on at most {images:,} images" if images else ""
 
 
 def rejection(reason: str) -> str:

@@ -86,10 +86,11 @@ def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
     return [done[i] for i in front(accuracy, latency_ms)]
 
 
-def winners(trials: Sequence[Trial], count: int) -> list[Trial]:
+def winners(trials: Sequence[Trial], count: int, *, of_front: bool = True) -> list[Trial]:
     """Whom to train in full: the Pareto front, the most accurate first; then, if it is shorter,
-    the most accurate of the others, those of higher rungs before those of lower ones."""
-    best = pareto_front(trials)
+    the most accurate of the others, those of higher rungs before those of lower ones. Without
+    ``of_front`` the most accurate only."""
+    best = pareto_front(trials) if of_front else []
     others = [t for t in trials if t.score is not None and t not in best]
     others.sort(key=lambda t: (-len(t.rungs), -t.objectives[0], t.objectives[1], t.number))
     return [*reversed(best), *others][:count]

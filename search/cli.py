@@ -46,7 +46,9 @@ _EXPORTER = (
     " operations in a second (default %(default)s{})"
 )
 
-_WEIGHTS = ".safetensors of the network (default: the one in the folder NET, else {} ones)"
+_WEIGHTS = (
+    ".safetensors of the network (default: the one in the folder NET or in the zoo, else {} ones)"
+)
 
 
 def _add_space(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="the most images that a short training reads, as many of each class as its share"
-        " (default: all but those held out; 18,000 of folders)",
+        " (default: all but those held out; of folders never more than 18,000)",
     )
     p.add_argument(
         "--rungs",

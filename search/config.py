@@ -16,7 +16,8 @@ from trainers.recipes import RECIPES
 
 SETTINGS_VERSION = 5
 READABLE_VERSIONS = (2, 3, 4, SETTINGS_VERSION)
-"""Version 2 knows no rungs, 3 no least accuracy, 4 neither images nor aim; else all is the same."""
+"""Version 2 knows no rungs, 3 no least accuracy, 4 neither images nor aim nor a space whose stem
+varies; they are otherwise the same."""
 LARGEST = 2**63 - 1
 """What databases and NumPy hold as an integer."""
 _KINDS = {
@@ -62,7 +63,9 @@ class RunConfig:
             if value > LARGEST:
                 raise UserError(f"`{name}` (={shown(value)}) must be at most {LARGEST}")
         if self.images is not None and (type(self.images) is not int or self.images < 1):
-            raise UserError(f"`images` (={shown(self.images)}) must be a number of at least 1")
+            raise UserError(
+                f"`images` (={shown(self.images)}) must be a whole number of at least 1"
+            )
         if self.aim not in AIMS:
             raise UserError(f"`aim` (={shown(self.aim)}) must be one of {', '.join(AIMS)}")
         if self.resolution < 1:

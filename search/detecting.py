@@ -49,7 +49,7 @@ def _add_detector(parser: argparse.ArgumentParser) -> None:
         type=to_path,
         metavar="FILE|FOLDER",
         help="trained weights of the network, masked or condensed .safetensors, or a folder of"
-        " `search train` (default: the ones in the folder NET)",
+        " `search train` (default: the ones in the folder NET or in the zoo)",
     )
     parser.add_argument(
         "--from-scratch", action="store_true", default=None, help="begin with an untrained network"

@@ -74,6 +74,7 @@ def _of_trial(config: RunConfig, trial: Trial) -> list[Accuracy]:
     if trial.score is not None:
         pixels = config.rungs[max(len(trial.rungs), 1) - 1].resolution
         searched = f"in the search, {counted(trial.score.epochs, 'epoch')} at {pixels}x{pixels}"
+        searched += f" on {config.images:,} images" if config.images else ""
         found += _both(trial.score.accuracy, None, config.data, searched)
     if (full := trial.retrained) is not None:
         training = f"recipe {full.recipe}, {counted(full.epochs, 'epoch')}"

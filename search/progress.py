@@ -252,7 +252,7 @@ def _trainings(config: RunConfig) -> str:
 def _sought(config: RunConfig) -> str:
     if config.aim == "front":
         return ""
-    return "Sought   the best accuracy inside them, at whatever cost\n"
+    return "Sought   the best accuracy alone, at whatever cost\n"
 
 
 def _halving(config: RunConfig) -> str:

@@ -149,8 +149,10 @@ def retrain_winners(
         UserError: the study has no complete trial, or a training cannot be done.
     """
     from results.tables import winners
+    from search.config import RunConfig
 
-    chosen = winners(study.trials(), top)
+    of_front = RunConfig.from_settings(study.settings).aim == "front"
+    chosen = winners(study.trials(), top, of_front=of_front)
     if not chosen:
         raise UserError(f"{folder.path} has no scored network yet; search first")
     done: list[Trial] = []

@@ -21,6 +21,7 @@ from search_space.network import FragmentModule, Network
 from search_space.plan import Form, Plan
 
 if TYPE_CHECKING:
+    from search_space.pretrained import Normalisation
     from search_space.spec import NetworkSpec
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -29,6 +30,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 class ImageModel(Network):
     """A classifier of images ``(N, channels, height, width)``."""
+
+    normalisation: Normalisation | None = None
+    """What its weights ask for; None where they do not say."""
 
     @property
     def num_classes(self) -> int:
@@ -47,13 +51,15 @@ class ImageModel(Network):
 
     @property
     def default_cfg(self) -> dict[str, Any]:
-        """How to prepare images: ImageNet's customary normalisation, as no weights ask for
-        another."""
-        colour = self.spec.image_channels == 3
+        """How to prepare images: as the weights that come with the zoo ask for, else by ImageNet's
+        customary normalisation."""
+        grey = (0.5,) * self.spec.image_channels
+        usual = (IMAGENET_MEAN, IMAGENET_STD) if self.spec.image_channels == 3 else (grey, grey)
+        mean, std = self.normalisation or usual
         return {
             "input_size": (self.spec.image_channels, self.spec.image_size, self.spec.image_size),
-            "mean": IMAGENET_MEAN if colour else (0.5,) * self.spec.image_channels,
-            "std": IMAGENET_STD if colour else (0.5,) * self.spec.image_channels,
+            "mean": mean,
+            "std": std,
             "num_classes": self.num_classes,
             "first_conv": f"steps.{self.plan.steps[0].name}.conv",
             "classifier": f"steps.{self.plan.steps[-1].name}.classifier",
@@ -84,8 +90,9 @@ class ImageModel(Network):
         """The last layer; an identity where the classifier was taken off."""
         return self._head.get_submodule("classifier")
 
-    def reset_classifier(self, num_classes: int) -> None:
-        """A new classifier, or none for 0; all other weights stay.
+    def reset_classifier(self, num_classes: int, generator: torch.Generator | None = None) -> None:
+        """A new classifier, or none for 0; all other weights stay. Its own come from ``generator``,
+        torch's default one if None.
 
         In condensed form the new one reads all features, because nothing was learned yet about
         which to keep.
@@ -102,7 +109,9 @@ class ImageModel(Network):
         if self.form == "condensed":
             spec = spec.replace(head=dataclasses.replace(spec.head, condense_factor=1))
         reference = next(self.parameters())
-        new = ImageModel(spec, self.form).to(device=reference.device, dtype=reference.dtype)
+        new = ImageModel(spec, self.form, generator).to(
+            device=reference.device, dtype=reference.dtype
+        )
         for op in head.fragment.ops[self._classifier :]:
             delattr(head, op.name)
         for op in new._head.fragment.ops[new._classifier :]:

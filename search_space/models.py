@@ -37,7 +37,7 @@ def create_model(
 
     Args:
         name: One of :func:`list_models`.
-        pretrained: Take the trained weights that come with the zoo (``search_space/pretrained``).
+        pretrained: Take the trained weights that come with the zoo (``search_space/weights``).
             A classifier of other outputs starts anew.
         num_classes: Outputs; 0 for pooled features without a classifier, None for the paper's.
         in_chans: Channels of the images.
@@ -77,8 +77,9 @@ def create_model(
     else:
         model = ImageModel(spec, begun, generator)
     if pretrained:
-        fill_pretrained(model, name)
+        normalisation = fill_pretrained(model, name)
         model = model.to_inference() if form == "condensed" else model
+        model.normalisation = normalisation
     if not features_only and num_classes not in (None, model.num_classes):
-        model.reset_classifier(num_classes)
+        model.reset_classifier(num_classes, generator)
     return model  # type: ignore[no-any-return]

@@ -325,7 +325,7 @@ class SearchSpace:
         known = {f.name for f in dataclasses.fields(cls)}
         if not isinstance(data, Mapping):
             raise SpecError("a search space must be a mapping of field names to choices")
-        if "stem_stride" in data:
+        if "stem_stride" in data and "stem_strides" not in data:
             # Written before it could vary.
             data = {**data, "stem_strides": [data["stem_stride"]]}
             del data["stem_stride"]

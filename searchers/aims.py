@@ -31,7 +31,12 @@ def told_for(aim: Aim, trial: Trial) -> Trial:
     """A trial as a searcher with this aim is to see it."""
     if aim == "front":
         return trial
-    estimate = dataclasses.replace(trial.estimate, latency_ms=EQUAL_COST)
+    estimate = dataclasses.replace(
+        trial.estimate,
+        latency_ms=EQUAL_COST,
+        latency_low_ms=EQUAL_COST,
+        latency_high_ms=EQUAL_COST,
+    )
     return dataclasses.replace(trial, estimate=estimate)
 
 

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from results.pareto import front
 from results.trial import Proposal, Trial, contenders
 from search_space.searchable import Searchable
 from search_space.space import Choices
 from searchers.base import Admission, Searcher
+from searchers.dominance import leaders
 from searchers.fidelities import Fidelities, Observed
 from searchers.improvement import Steps
 from searchers.pool import Features, Member, Priced, drawn, relatives
@@ -33,7 +33,8 @@ from searchers.telling import MOST, telling
 Array = NDArray[np.float64]
 
 START = 8
-"""Trainings that spread over the costs before the model is asked."""
+"""Trainings that spread over the costs before the model is asked; where all cost the same, over
+what is known of networks."""
 TRIED = 64
 """Networks of like cost among which the start chooses."""
 NEAR = 150
@@ -177,7 +178,7 @@ class CondenseSearcher(Searcher):
             model=model,
             typical=typical,
             steps=Steps.of(accuracy, costs, self._reference(model, typical[0])),
-            front=[members[i] for i in front(accuracy, costs)],
+            front=[members[i] for i in leaders(accuracy, costs, PROMISING)],
         )
 
     def _reference(self, model: Fidelities, typical: Array) -> tuple[float, float]:

@@ -7,6 +7,8 @@ from bisect import bisect_right
 import numpy as np
 from numpy.typing import NDArray
 
+from results.pareto import front
+
 Losses = NDArray[np.float64]
 """A row per network, a column per objective, all to minimise."""
 
@@ -28,6 +30,14 @@ def front_ranks(losses: Losses) -> NDArray[np.intp]:
         ranks[left] += 1
         left &= dominates[left].any(axis=0)
     return ranks - 1
+
+
+def leaders(accuracy: Losses, cost: Losses, count: int) -> list[int]:
+    """Indices of the front; where all cost the same, so that the front is a single network, of the
+    ``count`` most accurate."""
+    if cost.min() < cost.max():
+        return [int(i) for i in front(accuracy, cost)]
+    return [int(i) for i in np.argsort(-accuracy, kind="stable")[:count]]
 
 
 def _two_objectives(losses: Losses) -> NDArray[np.intp]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from results.pareto import evenly, front
+from results.pareto import evenly
 from results.trial import Trial, contenders
+from searchers.dominance import leaders
 
 MOST = 300
 """Trials that a Gaussian process is fitted to; the time it takes grows with their cube."""
@@ -27,7 +28,7 @@ def telling(trials: Sequence[Trial], most: int) -> Sequence[Trial]:
         return trials
     compared = contenders(trials)
     accuracy, cost = np.transpose([trial.objectives for trial in compared])
-    best = [compared[i] for i in front(accuracy, cost)]
+    best = [compared[i] for i in leaders(accuracy, cost, most // 2)]
     chosen = {t.number for t in _evenly(best, most // 2)}
     chosen |= {t.number for t in trials[-most // 4 :]}
     others = [t for t in trials if t.number not in chosen]

@@ -100,8 +100,8 @@ def load_data(
 
     Raises:
         UnknownName: no such data set; the message lists the known ones.
-        UserError: its files are missing or unreadable, or it cannot be split so; the message
-            says what was looked for.
+        UserError: its files are missing or unreadable, it cannot be split so, or ``images`` are
+            fewer than its classes; the message says what was looked for.
     """
     kind, _, path = name.partition(":")
     if kind not in DATASETS:
@@ -113,13 +113,15 @@ def load_data(
         )
     if limit is not None and limit < 1:
         raise UserError(f"`limit` (={limit}) must be at least 1 image, or None for all")
-    if images is not None and images < 1:
-        raise UserError(f"`images` (={images}) must be at least 1 image, or None for all")
     source = DATASETS[kind](
         DataRequest(path=path, resolution=resolution, limit=limit, download=download, lazy=lazy)
     )
     if source.classes < 2:
         raise UserError(f"the data set {name} has one class; at least two are needed")
+    if images is not None and images < source.classes:
+        raise UserError(
+            f"`images` (={images}) must be at least {source.classes}, one for each class of {name}"
+        )
     train, held_out = _split(source.train.labels, validation, name)
     train = train[subset(source.train.labels[train], images)]
     raw, make = _prepared(source, resolution)

@@ -1,7 +1,7 @@
 """A search on CIFAR-10 against networks drawn by hand: 5 M multiply-adds, two CPU cores.
 
-In this order, each resumable by the same command, the last three shared by as many processes as are
-begun (``docs/cifar.md`` has what they found)::
+In this order; each goes on where it was left, and as many processes as are begun share ``train``
+and ``agree``. ``docs/cifar.md`` has what they found::
 
     python -m benchmarks.cifar.search a --data npz:cifar10.npz   # an hour each
     python -m benchmarks.cifar.search b --data npz:cifar10.npz

@@ -2,10 +2,11 @@
 
     python -m benchmarks.cifar.agree --data npz:cifar10.npz [--out runs/cifar-5m]
 
-Random networks inside the limits of search ``a`` are scored at initialisation, in every rung of the
-searches, and by the final recipe, trained on what a search trains on and judged on the images that
-it holds out. Begun twice, two processes share the work; what stands in ``agreement.csv`` is not
-done again. In the end it prints how far each score agrees with the long training.
+Random networks inside the limits of search ``a`` are scored at initialisation, in every rung of
+the searches, and by the final recipe, trained on all images that a search does not hold out and
+judged on those that it does. Begun twice, two processes share the work; what stands in
+``agreement.csv`` is not done again. In the end it prints how far each score agrees with the long
+training.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def main() -> None:
         folder = args.out / "agreement" / spec.id
         with claimed(folder / "lock") as mine:
             if mine and spec.id not in {row.id for row in rows_of(AGREEMENT, AgreementRow)}:
-                add_row(AGREEMENT, score(spec, args.data, less, folder))
+                add_row(args.out, AGREEMENT, score(spec, args.data, less, folder))
     report(rows_of(AGREEMENT, AgreementRow))
 
 

@@ -56,9 +56,9 @@ def rows_of(path: Path, kind: type[Row]) -> list[Row]:
     return read_rows(path, kind) if path.is_file() else []
 
 
-def add_row(path: Path, row: Row) -> None:
-    """Adds a row to a table that other processes add theirs to."""
+def add_row(out: Path, path: Path, row: Row) -> None:
+    """Adds a row to a table that other processes, of the same ``out``, add theirs to."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
+    with (out / f"{path.stem}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         write_rows(path, [*rows_of(path, type(row)), row])

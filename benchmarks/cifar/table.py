@@ -10,7 +10,7 @@ import statistics
 from itertools import groupby
 
 from benchmarks.cifar.jobs import rows_of
-from benchmarks.cifar.plan import DEVICE, NETWORKS, TRAINED
+from benchmarks.cifar.plan import DEVICE, EPOCHS, NETWORKS, TRAINED
 from benchmarks.cifar.train import TrainedRow
 from latency_models import predict
 from results.markdown import markdown_table
@@ -22,7 +22,8 @@ HEADER = ("network", "test accuracy (%)", "n", "MACs", "params", f"ms on {DEVICE
 def main() -> None:
     """Prints it, the most accurate network first."""
     argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
-    rows = sorted(rows_of(TRAINED, TrainedRow), key=lambda row: (row.network, row.id, row.seed))
+    rows = [row for row in rows_of(TRAINED, TrainedRow) if row.epochs == EPOCHS]
+    rows.sort(key=lambda row: (row.network, row.id, row.seed))
     lines = []
     for (name, id_), group in groupby(rows, key=lambda row: (row.network, row.id)):
         trained = list(group)

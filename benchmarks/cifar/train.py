@@ -10,12 +10,13 @@ epoch.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.cifar.jobs import add_row, claimed, rows_of, train
-from benchmarks.cifar.plan import NETWORKS, SEEDS, TRAINED
+from benchmarks.cifar.plan import EPOCHS, NETWORKS, SEEDS, TRAINED
 from search.trained_folder import Result
 from search_space import NetworkSpec
 
@@ -64,17 +65,20 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/cifar-5m"), metavar="DIR")
     args = parser.parse_args()
+    if missing := [name for name in SEEDS if not (NETWORKS / f"{name}.yaml").is_file()]:
+        print(f"not there yet, and left out: {', '.join(missing)}", file=sys.stderr)
     for file, seed in jobs():
         folder = args.out / "trained" / NetworkSpec.load(file).id
         with claimed(folder / f"{seed}.lock") as mine:
             if mine and (folder.name, seed) not in done():
                 result = train(file, seed, args.data, folder / "sweep", validation=0)
-                add_row(TRAINED, TrainedRow.of(file.stem, result))
+                add_row(args.out, TRAINED, TrainedRow.of(file.stem, result))
 
 
 def done() -> set[tuple[str, int]]:
     """Networks and seeds that are trained."""
-    return {(row.id, row.seed) for row in rows_of(TRAINED, TrainedRow)}
+    rows = rows_of(TRAINED, TrainedRow)
+    return {(row.id, row.seed) for row in rows if row.epochs == EPOCHS}
 
 
 if __name__ == "__main__":

@@ -29,7 +29,12 @@ def summary(report: Report) -> str:
         f"{scored} of the space {report.card.space} scored on {report.card.settings['data']}"
         f" within {report.card.limits}. {len(report.front)} of them {'stands' if one else 'stand'}"
         f" on the Pareto front of accuracy and predicted milliseconds{where}."
+        + (" The best accuracy alone was sought." if _for_accuracy(report) else "")
     )
+
+
+def _for_accuracy(report: Report) -> bool:
+    return report.card.settings.get("aim") == "accuracy"
 
 
 def key_figures(report: Report) -> list[tuple[str, str, str]]:
@@ -105,8 +110,10 @@ def _front(report: Report) -> Iterator[Block]:
 
 
 def _front_caption(report: Report) -> str:
+    sought = "" if not _for_accuracy(report) else ", which was not sought below its upper end"
     said = [
-        "In colour the Pareto front. Bars across are 90 % intervals of the predicted milliseconds"
+        f"In colour the Pareto front{sought}. Bars across are 90 % intervals of the predicted"
+        " milliseconds"
     ]
     images = report.validation_images
     said[0] += (

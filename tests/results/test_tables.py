@@ -110,6 +110,8 @@ def test_winners_are_the_front_and_then_the_most_accurate_others(trial: TrialOf)
     for count in range(1, 8):
         assert [t.number for t in winners(trials, count)] == order[:count]
     assert winners([trial(0, None)], 1) == []
+    most_accurate_first = [1, 4, 2, 3, 0]
+    assert [t.number for t in winners(trials, 5, of_front=False)] == most_accurate_first
 
 
 # --- Rungs ------------------------------------------------------------------------------------

@@ -76,7 +76,10 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageModel:
     """A network whose weights come with the zoo; these are random ones, condensed."""
     made = model()
     made.condense(1.0)
-    save_file(made.state_dict(), tmp_path / "condensenet-86.safetensors")
+    folder = tmp_path / "condensenet-86"
+    folder.mkdir()
+    metadata = {"form": "masked", "spec": made.spec.id, "mean": "0.1 0.2 0.3", "std": "0.4 0.5 0.6"}
+    save_file(made.state_dict(), folder / "weights.safetensors", metadata)
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     return made
 
@@ -87,6 +90,20 @@ def test_published_weights_are_taken(published: ImageModel) -> None:
     assert create_model("condensenet-86", pretrained=True).eval()(x).equal(expected)
     deployed = create_model("condensenet-86", pretrained=True, form="condensed").eval()
     assert torch.allclose(deployed(x), expected, atol=1e-4)
+    for taken in (model(pretrained=True), model(pretrained=True, form="condensed")):
+        assert taken.default_cfg["mean"] == (0.1, 0.2, 0.3)
+        assert taken.default_cfg["std"] == (0.4, 0.5, 0.6)
+
+
+@pytest.mark.parametrize("file", sorted(pretrained.FOLDER.glob("*/*.safetensors")))
+def test_what_is_published_fits_its_network(file: Path) -> None:
+    x = images(2, 3, 32, 32)
+    made, deployed = (
+        create_model(file.parent.name, pretrained=True, form=form).eval()
+        for form in ("masked", "condensed")
+    )
+    check_conversion(made, deployed, x)
+    assert all(bool(tensor.isfinite().all()) for tensor in made.state_dict().values())
 
 
 def test_published_weights_serve_other_classes_and_feature_maps(published: ImageModel) -> None:
@@ -94,6 +111,7 @@ def test_published_weights_serve_other_classes_and_feature_maps(published: Image
     other = model(pretrained=True, num_classes=7)
     assert other.forward_features(x).equal(published.forward_features(x))
     assert other(x).shape == (2, 7)
+    assert model(pretrained=True, num_classes=7)(x).equal(other(x)), "the generator's classifier"
     assert model(pretrained=True, num_classes=0)(x).shape == (2, other.head_hidden_size)
     maps = backbone(pretrained=True)
     own = published.state_dict()

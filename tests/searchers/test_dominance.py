@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from searchers.dominance import front_ranks
+from searchers.dominance import front_ranks, leaders
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,9 @@ def test_two_objectives_are_ranked_as_more_are() -> None:
     for losses in (rng.integers(9, size=(200, 2)).astype(float), rng.random((200, 2))):
         a_third = np.column_stack([losses, np.zeros(200)])
         assert front_ranks(losses).tolist() == front_ranks(a_third).tolist()
+
+
+def test_leaders_are_the_front_or_where_costs_are_equal_the_most_accurate() -> None:
+    accuracy = np.array([0.3, 0.9, 0.5, 0.7])
+    assert leaders(accuracy, np.array([1.0, 4.0, 2.0, 3.0]), 2) == [0, 2, 3, 1]
+    assert leaders(accuracy, np.zeros(4), 2) == [1, 3]

@@ -12,6 +12,7 @@ from results.pareto import front
 from results.trial import Proposal, Score, Trial, contenders
 from search_space import SearchSpace
 from searchers import Searcher, condense
+from searchers.aims import told_for
 from searchers.condense import START
 from searchers.telling import telling
 
@@ -66,6 +67,12 @@ def test_a_searcher_that_was_told_many_goes_on_as_one_that_resumes(
         resumed.tell(trial)
     assert searcher.ask(START + 4) == resumed.ask(START + 4)
     assert set(seen) == {START}
+
+
+def test_where_all_cost_the_same_the_most_accurate_stay(trials: list[Trial]) -> None:
+    alike = [told_for("accuracy", trial) for trial in trials]
+    best = sorted(alike, key=lambda t: (-t.objectives[0], t.number))[:10]
+    assert {t.number for t in best} <= {t.number for t in telling(alike, 20)}
 
 
 def test_lower_rungs_keep_their_share(trials: list[Trial]) -> None:

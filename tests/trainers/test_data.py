@@ -140,8 +140,8 @@ def test_fewer_images_are_trained_on_and_the_same_held_out() -> None:
     assert fewer.split != every.split
     assert fewer.fingerprint == every.fingerprint
     assert len(load_data("digits", resolution=8, images=10**6).train) == len(every.train)
-    with pytest.raises(UserError, match=r"`images` \(=0\) must be at least 1 image"):
-        load_data("digits", resolution=8, images=0)
+    with pytest.raises(UserError, match=r"`images` \(=9\) must be at least 10, one for each class"):
+        load_data("digits", resolution=8, images=9)
 
 
 def test_a_limit_below_one_image_is_named() -> None:
