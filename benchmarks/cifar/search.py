@@ -69,7 +69,12 @@ def main() -> int:
         return ended.returncode
     RESULTS.mkdir(parents=True, exist_ok=True)
     shutil.copy(run / "trials.csv", RESULTS / f"search-{args.name}.csv")
-    shutil.copy(run / "card.json", RESULTS / f"search-{args.name}.json")
+    # Where it ran is nobody's business.
+    card = (run / "card.json").read_text(encoding="utf-8")
+    for path in (args.data.partition(":")[2], str(run)):
+        for written in (str(Path(path).resolve()), path):
+            card = card.replace(written, Path(path).name)
+    (RESULTS / f"search-{args.name}.json").write_text(card, encoding="utf-8")
     shutil.copy(run / "best/architecture.yaml", NETWORKS / f"{FOUND[args.name]}.yaml")
     return 0
 
