@@ -194,7 +194,7 @@ BAD = {
     "recipe": (["run", "--recipe", "fast"], "known: condensenet-cifar"),
     "retrain": (["run", "--retrain", "0"], "--retrain 0 must be at least 1"),
     "retrain-recipe": (["run", "--retrain", "1", "--retrain-recipe", "fast"], "known: condensenet"),
-    "space": (["run", "--space", "mars"], "known: cifar-32, imagenet-224"),
+    "space": (["run", "--space", "mars"], "known: cifar-32, cifar-32-fast, imagenet-224"),
     "space-file": (["run", "--space", "none.yaml"], "none.yaml: cannot be read"),
     "searcher": (["run", "--searcher", "magic"], "optuna:gp, "),
     "data": (["run", "--data", "mnist"], "known: cifar10"),
