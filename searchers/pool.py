@@ -24,6 +24,8 @@ WHOLE = 16384
 """Combinations of a space that is taken whole."""
 DRAWS_EACH = 2
 """Combinations that are drawn at most for each member, where most are outside the budget."""
+MOST_WALKS, STEPS = 1024, 12
+"""Walks where the budget is tight, and their steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +73,11 @@ class Priced:
 def drawn(priced: Priced, rng: np.random.Generator, size: int = SIZE) -> list[Member]:
     """Different networks inside the budget, from all over the range of costs.
 
-    All of them where the space is small. Else every other combination is uniform;
-    the rest have a random share of their choices from a network that is inside for certain, the
-    cheapest as a rule, so that low costs are met too, and tight budgets.
+    All of them where the space is small. Else every other combination is uniform; the rest have a
+    random share of their choices from a network that is inside for certain, the cheapest as a rule,
+    so that low costs are met too. Where the budget is so tight that these are few, most of them are
+    little more than the cheapest network: then walks that never leave the budget begin at the
+    uniform ones, and end at networks that are as good as uniform.
     """
     space, inside = priced.space, priced.admission.inside
     if math.prod(len(d.choices) for d in space.dimensions) <= WHOLE:
@@ -81,6 +85,7 @@ def drawn(priced: Priced, rng: np.random.Generator, size: int = SIZE) -> list[Me
         rows = itertools.product(*(d.choices for d in space.dimensions))
         return priced.members(dict(zip(names, row, strict=True)) for row in rows)
     found: dict[str, Member] = {}
+    uniform: list[Member] = []
     for draw in range(DRAWS_EACH * size):
         choices = space.sample(rng)
         if draw % 2:
@@ -89,9 +94,25 @@ def drawn(priced: Priced, rng: np.random.Generator, size: int = SIZE) -> list[Me
         member = priced.member(choices)
         if member is not None:
             found.setdefault(member.spec.id, member)
+            uniform += [] if draw % 2 else [member]
         if len(found) == size:
             break
+    for number in range(min(MOST_WALKS, size - len(found)) if uniform else 0):
+        member = _walked(priced, uniform[number % len(uniform)], rng)
+        uniform[number % len(uniform)] = member
+        found.setdefault(member.spec.id, member)
     return list(found.values())
+
+
+def _walked(priced: Priced, member: Member, rng: np.random.Generator) -> Member:
+    """Where some steps lead, each of which gives one dimension a random choice and is taken back
+    where it leaves the budget: from a uniform network to a uniform one (Metropolis)."""
+    dimensions = priced.space.dimensions
+    for i in rng.integers(len(dimensions), size=STEPS):
+        choice = dimensions[i].choices[rng.integers(len(dimensions[i].choices))]
+        changed = priced.member(member.choices | {dimensions[i].name: choice})
+        member = changed or member
+    return member
 
 
 class Features:

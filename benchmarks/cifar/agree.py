@@ -47,7 +47,6 @@ class AgreementRow:
     jacobian_covariance: float
     rung_1: float
     rung_2: float
-    rung_3: float
     accuracy: float
 
 

@@ -21,7 +21,7 @@ LIMITS: Mapping[str, Limits] = {
 }
 """The searches, and the limits of each."""
 
-RUNGS, IMAGES = (1, 3, 9), 15_000
+RUNGS, IMAGES = (1, 4), 15_000
 """Epochs of the short trainings, and how many images they read."""
 
 EPOCHS = 12

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from search_space import NetworkSpec, SearchSpace, macs
-from searchers import Admission
+from searchers import Admission, pool
 from searchers.pool import Features, Priced, drawn, relatives
 
 Admit = Callable[[SearchSpace, float], Admission]
@@ -29,6 +29,22 @@ def test_a_larger_space_is_sampled_inside_the_budget(wide: SearchSpace, admissio
     assert len({m.spec.id for m in members}) == 40
     assert all(m.known.cost == macs(m.spec) <= LIMIT for m in members)
     assert all(wide.decode(m.choices).id == m.spec.id for m in members)
+
+
+def test_under_a_tight_budget_most_networks_are_not_the_cheapest_with_a_change(
+    wide: SearchSpace, admission: Admit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def distances() -> list[int]:
+        gate = admission(wide, 1.2e6)
+        members = drawn(Priced(wide, gate), np.random.default_rng(0), 400)
+        assert all(macs(m.spec) <= 1.2e6 for m in members)
+        return [sum(m.choices[k] != v for k, v in gate.inside.items()) for m in members]
+
+    walked = distances()
+    monkeypatch.setattr(pool, "MOST_WALKS", 0)
+    without = distances()
+    assert len(walked) > 1.2 * len(without), "the budget is tight"
+    assert np.median(walked) > np.median(without)
 
 
 def test_pricing_counts_nothing_as_turned_away(wide: SearchSpace, admission: Admit) -> None:
