@@ -31,6 +31,7 @@ RECIPE = ("--recipe", "condensenetv2-cifar", "--epochs", str(EPOCHS), "--devices
 FOUND = {name: f"found-cifar-5m-{name}" for name in LIMITS}
 SEEDS: Mapping[str, int] = {
     **dict.fromkeys(FOUND.values(), 3),
+    "found-cifar-5m-first": 1,
     "condensenetv2-20": 3,
     "condensenet-14": 3,
     "condensenet-5m": 3,
