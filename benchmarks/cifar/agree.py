@@ -2,7 +2,7 @@
 
     python -m benchmarks.cifar.agree --data npz:cifar10.npz [--out runs/cifar-5m]
 
-Random networks inside the limits of search ``a`` are scored at initialisation, in every rung of
+Random networks inside ``plan.LIMITS`` are scored at initialisation, in every rung of
 the searches, and by the final recipe, trained on all images that a search does not hold out and
 judged on those that it does. Begun twice, two processes share the work; what stands in
 ``agreement.csv`` is not done again. In the end it prints how far each score agrees with the long
@@ -52,7 +52,7 @@ class AgreementRow:
 
 def networks() -> list[NetworkSpec]:
     """Uniform draws of the space that keep the limits."""
-    space, limits = SPACES[SPACE], LIMITS["a"]
+    space, limits = SPACES[SPACE], LIMITS
     admission = Admission(limits.ratios, limits.feasible(space), limits.known)
     searcher = make_searcher("random", space, admission, SEED)
     searcher.tries = 100_000  # so that none is moved inside, which would not be uniform
@@ -72,7 +72,7 @@ def score(spec: NetworkSpec, data: str, less: DataSplits, folder: Path) -> Agree
         ).accuracy
         for epochs in RUNGS
     ]
-    estimate = LIMITS["a"].estimate(spec)
+    estimate = LIMITS.estimate(spec)
     return AgreementRow(
         id=spec.id,
         macs=estimate.macs,

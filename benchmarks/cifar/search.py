@@ -1,6 +1,6 @@
-"""Searches within the limits of ``plan.LIMITS`` and keeps what was found.
+"""Searches within the limits of ``plan.SEARCHES`` and keeps what was found.
 
-    python -m benchmarks.cifar.search a --data npz:cifar10.npz [--minutes 50] [--out runs/cifar-5m]
+    python -m benchmarks.cifar.search found-cifar-5m-b --data npz:cifar10.npz [--minutes 50]
 
 The same command goes on with a search that was interrupted, for as many minutes again. Of a search
 the trials, the search card and the most accurate network are kept.
@@ -15,17 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.cifar.plan import (
-    DEVICE,
-    FOUND,
-    IMAGES,
-    LIMITS,
-    NETWORKS,
-    RESULTS,
-    RUNGS,
-    SEED,
-    SPACE,
-)
+from benchmarks.cifar.plan import DEVICE, IMAGES, NETWORKS, RESULTS, RUNGS, SEARCHES, SEED, SPACE
 
 MORE_THAN_ANY = "100000"
 """Networks that no search trains in its time."""
@@ -37,7 +27,7 @@ def command(name: str, data: str, minutes: int, run: Path) -> list[str]:
     how = ["--workers", "2", "--timeout", f"{minutes}m"]
     if (run / "run.yaml").is_file():
         return [*program, "resume", str(run), *how]
-    limits, rungs = LIMITS[name], ",".join(map(str, RUNGS))
+    limits, rungs = SEARCHES[name], ",".join(map(str, RUNGS))
     what = ["--space", SPACE, "--device", DEVICE, "--latency", f"{limits.latency_ms}ms"]
     what += ["--budget", str(limits.macs)] if limits.macs else []
     what += [
@@ -57,25 +47,25 @@ def command(name: str, data: str, minutes: int, run: Path) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("name", choices=LIMITS)
+    parser.add_argument("name", choices=SEARCHES)
     parser.add_argument("--data", required=True)
     parser.add_argument("--minutes", type=int, default=50, help="default %(default)s")
     parser.add_argument("--out", type=Path, default=Path("runs/cifar-5m"), metavar="DIR")
     args = parser.parse_args()
-    run = args.out / f"search-{args.name}"
+    run = args.out / args.name
     asked = command(args.name, args.data, args.minutes, run)
     ended = subprocess.run(asked, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
     if ended.returncode:
         return ended.returncode
     RESULTS.mkdir(parents=True, exist_ok=True)
-    shutil.copy(run / "trials.csv", RESULTS / f"search-{args.name}.csv")
+    shutil.copy(run / "trials.csv", RESULTS / f"{args.name}.csv")
     # Where it ran is nobody's business.
     card = (run / "card.json").read_text(encoding="utf-8")
     for path in (args.data.partition(":")[2], str(run)):
         for written in (str(Path(path).resolve()), path):
             card = card.replace(written, Path(path).name)
-    (RESULTS / f"search-{args.name}.json").write_text(card, encoding="utf-8")
-    shutil.copy(run / "best/architecture.yaml", NETWORKS / f"{FOUND[args.name]}.yaml")
+    (RESULTS / f"{args.name}.json").write_text(card, encoding="utf-8")
+    shutil.copy(run / "best/architecture.yaml", NETWORKS / f"{args.name}.yaml")
     return 0
 
 
