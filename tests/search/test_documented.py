@@ -122,6 +122,10 @@ MODULES = {
     "benchmarks.searches": MINUTES,
     "benchmarks.detection_shapes": "tests/trainers/detection draws fewer images with it",
     "benchmarks.scale": MINUTES,
+    "benchmarks.cifar.search": HOURS,
+    "benchmarks.cifar.train": HOURS,
+    "benchmarks.cifar.agree": HOURS,
+    "benchmarks.cifar.table": "it prints what has been trained",
     "benchmarks.workers": MINUTES,
 }
 """Modules whose commands are only parsed, and why."""
