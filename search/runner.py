@@ -147,19 +147,18 @@ def run(
         UserError: too many trainings in a row have failed, or what is found out cannot be written.
     """
     deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
-    data = ready.data[config.rungs[-1].resolution]
     admission = Admission(
         config.limits.ratios,
         ready.inside,
         lambda spec: known_for(config.aim, config.limits.known(spec)),
         least_accuracy=config.least_accuracy,
         most_cost=most_cost(config.aim),
-        images=len(held_out) if (held_out := data.validation) is not None else None,
     )
     searcher = make_searcher(config.searcher, config.space, admission, config.seed)
     with ExitStack() as stack:
         loop = stack.enter_context(Loop(config, study, searcher))
         files = stack.enter_context(_Files(folder, config, loop, display))
+        data = ready.data[config.rungs[-1].resolution]
         display.started(config, data, list(loop.trials.values()))
         make = make_executor or executor(config, ready, None, 1)
         stopped = None

@@ -68,7 +68,6 @@ class Admission:
         known: What is known of a network before it is trained.
         least_accuracy: The fraction from which on an accuracy is of use; None where nobody says.
         most_cost: The cost up to which a network is of use, likewise.
-        images: How many images an accuracy is the share of; None where accuracies are exact.
 
     ``rejected`` counts by reason what was turned away: a limit's name, ``duplicate``, or
     ``not a network``.
@@ -82,14 +81,12 @@ class Admission:
         *,
         least_accuracy: float | None = None,
         most_cost: float | None = None,
-        images: int | None = None,
     ) -> None:
         self.ratios = ratios
         self.inside = inside
         self.known = known
         self.least_accuracy = least_accuracy
         self.most_cost = most_cost
-        self.images = images
         self.rejected: Counter[str] = Counter()
         self._trained: set[str] = set()
 

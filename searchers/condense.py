@@ -155,14 +155,7 @@ class CondenseSearcher(Searcher):
             members = [self._member(trial.proposal) for trial in of_rung]
             scores = np.array([[s.accuracy for s in t.scores[: rung + 1]] for t in of_rung])
             rows = self._base.features(members)
-            found.append(
-                Observed(
-                    rows=rows,
-                    accuracy=scores[:, -1],
-                    cheaper=scores[:, -2:-1],
-                    images=self.admission.images,
-                )
-            )
+            found.append(Observed(rows=rows, accuracy=scores[:, -1], cheaper=scores[:, -2:-1]))
         return found
 
     def _judge(self) -> _Judge:
@@ -172,7 +165,7 @@ class CondenseSearcher(Searcher):
         model = Fidelities(self._observed(trials), base.features.groups)
         last = contenders(trials)
         members = [self._member(trial.proposal) for trial in last]
-        accuracy = model.believed
+        accuracy = np.array([trial.objectives[0] for trial in last])
         if self._pending:
             pending = [self._member(self._pending[n]) for n in sorted(self._pending)]
             rows = base.features(pending)

@@ -31,23 +31,11 @@ class Observed:
         rows: Features of the networks, ``(n, d)``.
         accuracy: ``(n,)``.
         cheaper: Of the same networks after the kind before, ``(n, 1)``; for the first ``(n, 0)``.
-        images: How many each is the share of; None where it is exact.
     """
 
     rows: Array
     accuracy: Array
     cheaper: Array
-    images: int | None = None
-
-    @property
-    def errors(self) -> Array:
-        """Standard deviation of a share of so many images, ``(n,)``."""
-        if self.images is None:
-            return np.zeros(len(self.accuracy))
-        # Add one of each kind: none or all right is no certainty.
-        share = (self.accuracy * self.images + 1) / (self.images + 2)
-        deviation: Array = np.sqrt(share * (1 - share) / self.images)
-        return deviation
 
 
 class Fidelities:
@@ -70,19 +58,12 @@ class Fidelities:
                 cheaper = self._warps[number - 1].forward(kind.cheaper[:, 0])
                 rows = self._joined(number, rows, cheaper)
                 of_rows = np.append(groups, groups.max() + 1)
-            warp = self._warps[number]
-            low, high = (warp.forward(kind.accuracy + s * kind.errors) for s in (-1, 1))
-            values, errors = warp.forward(kind.accuracy), (high - low) / 2
-            self._processes.append(GaussianProcess(rows, values, of_rows, errors=errors))
+            values = self._warps[number].forward(kind.accuracy)
+            self._processes.append(GaussianProcess(rows, values, of_rows))
 
     def _joined(self, number: int, rows: Array, cheaper: Array) -> Array:
         """Features of process ``number``: those of networks, and what a cheaper training shows."""
         return np.column_stack([rows, cheaper / self._units[number - 1]])
-
-    @property
-    def believed(self) -> Array:
-        """What the accuracies after the last kind of training are taken for, given all."""
-        return self.to_accuracy(self._processes[-1].believed)
 
     def predict(self, rows: Array) -> tuple[Array, Array]:
         """Mean and standard deviation for untrained networks ``(m, d)``; each ``(m,)``."""

@@ -105,37 +105,23 @@ class GaussianProcess:
         y: Values ``(n,)``.
         groups: The group of each feature, ``(d,)``.
         parameters: Found from the values if not given.
-        errors: Standard deviation of each value around what was to be measured, ``(n,)``; none if
-            not given. What the process finds to be noise besides sets one network apart from others
-            that look alike.
     """
 
     def __init__(
-        self,
-        x: Array,
-        y: Array,
-        groups: NDArray[np.intp],
-        parameters: Parameters | None = None,
-        *,
-        errors: Array | None = None,
+        self, x: Array, y: Array, groups: NDArray[np.intp], parameters: Parameters | None = None
     ) -> None:
-        errors = np.zeros(len(y)) if errors is None else errors
-        self._given = x, y, groups, errors
+        self._given = x, y, groups
         self._mean, self._unit = float(y.mean()), float(y.std()) or 1.0
         z = (y - self._mean) / self._unit
         self._centre = x.mean(0)
         if parameters is None:
             some = evenly(len(z), MOST_FITTED)
-            parameters = _fitted(
-                (x - self._centre)[some], z[some], groups, (errors[some] / self._unit) ** 2
-            )
+            parameters = _fitted((x - self._centre)[some], z[some], groups)
         self.parameters = parameters
         self._weights = 1 / self.parameters.scales[groups]
         self._x = (x - self._centre) * self._weights
         kernel = self._kernel(self._x)
-        kernel[np.diag_indices(len(z))] += (
-            self.parameters.noise + (errors / self._unit) ** 2 + JITTER
-        )
+        kernel[np.diag_indices(len(z))] += self.parameters.noise + JITTER
         self._root = cholesky(kernel, lower=True)
         self._dual = cho_solve((self._root, True), z)
 
@@ -147,25 +133,16 @@ class GaussianProcess:
         return kernel
 
     def with_values(self, x: Array, y: Array) -> GaussianProcess:
-        """With the values of ``(m, d)`` besides, in error as the others are in the mean, and the
-        same parameters."""
-        known_x, known_y, groups, errors = self._given
+        """With the values of ``(m, d)`` besides, and the same parameters."""
+        known_x, known_y, groups = self._given
         x, y = np.concatenate([known_x, x]), np.concatenate([known_y, y])
-        errors = np.concatenate([errors, np.full(len(y) - len(errors), errors.mean())])
-        return GaussianProcess(x, y, groups, self.parameters, errors=errors)
-
-    @property
-    def believed(self) -> Array:
-        """What the given values are taken for, ``(n,)``: themselves where nothing is in error."""
-        x, y, _, errors = self._given
-        return self.predict(x)[0] if errors.any() else y
+        return GaussianProcess(x, y, groups, self.parameters)
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of a new value at ``(m, d)``; each ``(m,)``.
 
-        The noise is counted, errors of measurement are not: it is also what sets one network apart
-        from its like for no reason that features tell, and no network is trained twice to average
-        that out.
+        The noise is counted: it is also what sets one network apart from its like for no reason
+        that features tell, and no network is trained twice to average that out.
         """
         x = (x - self._centre) * self._weights
         kernel = self._kernel(x)
@@ -176,8 +153,8 @@ class GaussianProcess:
         return self._mean + self._unit * (kernel @ self._dual), self._unit * deviation
 
 
-def _fitted(x: Array, z: Array, groups: NDArray[np.intp], errors: Array) -> Parameters:
-    """The parameters of highest posterior density; ``errors`` are variances, ``(n,)``."""
+def _fitted(x: Array, z: Array, groups: NDArray[np.intp]) -> Parameters:
+    """The parameters of highest posterior density."""
     count, n = int(groups.max()) + 1, len(z)
     middle = np.array([0.5 * np.log(count)] * count + [PRIOR_AMPLITUDES[0]] * 2 + [PRIOR_NOISE[0]])
     spread = np.array([1.0] * count + [PRIOR_AMPLITUDES[1]] * 2 + [PRIOR_NOISE[1]])
@@ -189,7 +166,7 @@ def _fitted(x: Array, z: Array, groups: NDArray[np.intp], errors: Array) -> Para
         smooth, slope = _matern(_squared_distances(weighted, weighted))
         linear = 2 * weighted @ weighted.T
         kernel = p.smooth * smooth + p.linear * linear
-        kernel[np.diag_indices(n)] += p.noise + errors + JITTER
+        kernel[np.diag_indices(n)] += p.noise + JITTER
         root = cholesky(kernel, lower=True)
         inverse = cho_solve((root, True), np.eye(n))
         dual = inverse @ z

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from searchers.fidelities import Fidelities, Observed
 
@@ -71,24 +70,6 @@ def test_what_the_cheaper_training_leaves_open_stays_open() -> None:
     _, of_few = error_and_deviation(observed(x[:12], accuracy[:12], 10))
     _, of_many = error_and_deviation(observed(x, accuracy, 10))
     assert of_few > 1.3 * of_many
-
-
-def test_a_share_of_few_images_is_in_error() -> None:
-    x, accuracy = made(6, 60)
-    few, many, exact = (
-        Observed(rows=x, accuracy=accuracy, cheaper=np.empty((60, 0)), images=images)
-        for images in (100, 10_000, None)
-    )
-    assert few.errors == pytest.approx(np.sqrt(accuracy * (1 - accuracy) / 100), rel=0.1)
-    assert few.errors == pytest.approx(10 * many.errors, rel=0.1)
-    assert not exact.errors.any()
-    sure = Observed(rows=x[:2], accuracy=np.array([0.0, 1.0]), cheaper=x[:2, :0], images=100)
-    assert np.all(sure.errors > 0), "none or all right is no certainty"
-
-    drawn = np.random.default_rng(0).binomial(100, accuracy) / 100
-    told = Observed(rows=x, accuracy=drawn, cheaper=np.empty((60, 0)), images=100)
-    believed = Fidelities([told], GROUPS).believed
-    assert np.mean((believed - accuracy) ** 2) < 0.6 * np.mean((drawn - accuracy) ** 2)
 
 
 def test_belief_leaves_the_mean_and_takes_uncertainty_away() -> None:
