@@ -75,8 +75,8 @@ def drawn(priced: Priced, rng: np.random.Generator, size: int = SIZE) -> list[Me
 
     All of them where the space is small. Else every other combination is uniform; the rest have a
     random share of their choices from a network that is inside for certain, the cheapest as a rule,
-    so that low costs are met too. Where the budget is so tight that these are few, most of them are
-    little more than the cheapest network: then walks that never leave the budget begin at the
+    so that low costs are met too. Where the budget is so tight that not half of ``size`` are found,
+    most of them are little more than the cheapest network: then walks that never leave the budget begin at the
     uniform ones, and end at networks that are as good as uniform.
     """
     space, inside = priced.space, priced.admission.inside
@@ -97,7 +97,8 @@ def drawn(priced: Priced, rng: np.random.Generator, size: int = SIZE) -> list[Me
             uniform += [] if draw % 2 else [member]
         if len(found) == size:
             break
-    for number in range(min(MOST_WALKS, size - len(found)) if uniform else 0):
+    tight = len(found) < size / 2 and bool(uniform)
+    for number in range(min(MOST_WALKS, size - len(found)) if tight else 0):
         member = _walked(priced, uniform[number % len(uniform)], rng)
         uniform[number % len(uniform)] = member
         found.setdefault(member.spec.id, member)
