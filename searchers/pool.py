@@ -76,8 +76,8 @@ def drawn(priced: Priced, rng: np.random.Generator, size: int = SIZE) -> list[Me
     All of them where the space is small. Else every other combination is uniform; the rest have a
     random share of their choices from a network that is inside for certain, the cheapest as a rule,
     so that low costs are met too. Where the budget is so tight that not half of ``size`` are found,
-    most of them are little more than the cheapest network: then walks that never leave the budget begin at the
-    uniform ones, and end at networks that are as good as uniform.
+    most of them are little more than the cheapest network: then walks that never leave the budget
+    begin at the uniform ones, and end at networks that are as good as uniform.
     """
     space, inside = priced.space, priced.admission.inside
     if math.prod(len(d.choices) for d in space.dimensions) <= WHOLE:
