@@ -82,4 +82,5 @@ def create_model(
         model.normalisation = normalisation
     if not features_only and num_classes not in (None, model.num_classes):
         model.reset_classifier(num_classes, generator)
-    return model  # type: ignore[no-any-return]
+    made: ImageModel | FeatureMaps = model
+    return made

@@ -97,11 +97,11 @@ def drawn(priced: Priced, rng: np.random.Generator, size: int = SIZE) -> list[Me
             uniform += [] if draw % 2 else [member]
         if len(found) == size:
             break
-    tight = len(found) < size / 2 and bool(uniform)
-    for number in range(min(MOST_WALKS, size - len(found)) if tight else 0):
-        member = _walked(priced, uniform[number % len(uniform)], rng)
-        uniform[number % len(uniform)] = member
-        found.setdefault(member.spec.id, member)
+    if uniform and len(found) < size / 2:
+        for number in range(min(MOST_WALKS, size - len(found))):
+            place = number % len(uniform)
+            uniform[place] = _walked(priced, uniform[place], rng)
+            found.setdefault(uniform[place].spec.id, uniform[place])
     return list(found.values())
 
 

@@ -59,7 +59,7 @@ def main() -> int:
         return ended.returncode
     RESULTS.mkdir(parents=True, exist_ok=True)
     shutil.copy(run / "trials.csv", RESULTS / f"{args.name}.csv")
-    # Where it ran is nobody's business.
+    # Paths mean nothing on another machine.
     card = (run / "card.json").read_text(encoding="utf-8")
     for path in (args.data.partition(":")[2], str(run)):
         for written in (str(Path(path).resolve()), path):
