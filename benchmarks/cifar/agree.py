@@ -2,9 +2,9 @@
 
     python -m benchmarks.cifar.agree --data npz:cifar10.npz [--out runs/cifar-5m]
 
-Random networks inside ``plan.LIMITS`` are scored at initialisation, in every rung of
-the searches, and by the final recipe, trained on all images that a search does not hold out and
-judged on those that it does. Begun twice, two processes share the work; what stands in
+Random networks inside ``plan.LIMITS`` are trained by the final recipe, on all images that a search
+does not hold out, and judged on those that it does; trained as in every rung of the searches; and
+scored at initialisation. Begun twice, two processes share the work; what stands in
 ``agreement.csv`` is not done again. In the end it prints how far each score agrees with the long
 training.
 """
@@ -12,42 +12,40 @@ training.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks.cifar.jobs import add_row, claimed, rows_of, train
-from benchmarks.cifar.plan import AGREEMENT, IMAGES, LIMITS, RUNGS, SPACE
+from benchmarks.cifar.plan import AGREEMENT, LIMITS, PRECISION, RUNGS, SPACE
 from results.correlation import correlation, kendall, spearman
 from search_space import SPACES, NetworkSpec
 from searchers import Admission, make_searcher
 from trainers.data import DataSplits, load_data
 from trainers.proxy import train_proxy
 from trainers.recipes import RECIPES
-from trainers.zero_cost import zero_cost_scores
+from trainers.zero_cost import ZERO_COST, zero_cost_scores
 
 COUNT, SEED = 20, 1
 RESOLUTION = 32
 HELD_OUT = 0.1
+FEW = 15_000
+"""Images of a short training that costs what the cheapest rung does, in more epochs."""
+ACCURACY = "accuracy"
+COSTS = ("macs", "params", "latency_ms")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgreementRow:
-    """What is known of one network, costs first; accuracies are of held-out images."""
+class ScoreRow:
+    """One score of one network; accuracies are of held-out images."""
 
     id: str
-    macs: int
-    params: int
-    latency_ms: float
-    naswot: float
-    synflow: float
-    gradient_norm: float
-    jacobian_covariance: float
-    rung_1: float
-    rung_2: float
-    accuracy: float
+    score: str
+    value: float
 
 
 def networks() -> list[NetworkSpec]:
@@ -59,41 +57,68 @@ def networks() -> list[NetworkSpec]:
     return [searcher.ask(number).spec for number in range(COUNT)]
 
 
-def score(spec: NetworkSpec, data: str, less: DataSplits, folder: Path) -> AgreementRow:
-    """Everything about one network, the long training first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "network.yaml"
-    file.write_text(spec.to_yaml(), encoding="utf-8")
-    trained = train(file, SEED, data, folder / "sweep", validation=HELD_OUT)
-    assert trained.validation is not None
-    rungs = [
-        train_proxy(
-            spec, less, RECIPES["proxy"].replace(epochs=epochs), seed=SEED, resolution=RESOLUTION
-        ).accuracy
-        for epochs in RUNGS
-    ]
-    estimate = LIMITS.estimate(spec)
-    return AgreementRow(
-        id=spec.id,
-        macs=estimate.macs,
-        params=estimate.params,
-        latency_ms=estimate.latency_ms,
-        **zero_cost_scores(spec, less, resolution=RESOLUTION, seed=SEED),
-        **{f"rung_{number}": accuracy for number, accuracy in enumerate(rungs, start=1)},
-        accuracy=trained.validation.top1,
-    )
+class Scorer:
+    """Finds out all scores of a network.
+
+    Args:
+        data: As ``--data`` has it.
+        out: Where unfinished trainings lie.
+    """
+
+    def __init__(self, data: str, out: Path) -> None:
+        self.data, self.out = data, out
+        self.all = load_data(data, resolution=RESOLUTION, validation=HELD_OUT)
+        self.few = load_data(data, resolution=RESOLUTION, validation=HELD_OUT, images=FEW)
+
+    def scores(self, spec: NetworkSpec) -> dict[str, Callable[[], float]]:
+        """Scores by name, each computed when called, the long training first."""
+        few_epochs = len(self.all.train) // FEW * RUNGS[0]
+        return {
+            ACCURACY: partial(self.long_training, spec),
+            **{f"epochs={n}": partial(self.short_training, spec, self.all, n) for n in RUNGS},
+            f"epochs={few_epochs}, images={FEW}": partial(
+                self.short_training, spec, self.few, few_epochs
+            ),
+            **{name: partial(self.at_initialisation, spec, name) for name in ZERO_COST},
+            **{name: partial(getattr, LIMITS.estimate(spec), name) for name in COSTS},
+        }
+
+    def long_training(self, spec: NetworkSpec) -> float:
+        folder = self.out / spec.id
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "network.yaml"
+        file.write_text(spec.to_yaml(), encoding="utf-8")
+        trained = train(file, SEED, self.data, folder / "sweep", validation=HELD_OUT)
+        assert trained.validation is not None
+        return trained.validation.top1
+
+    def short_training(self, spec: NetworkSpec, splits: DataSplits, epochs: int) -> float:
+        recipe = RECIPES["proxy"].replace(epochs=epochs, precision=PRECISION)
+        return train_proxy(spec, splits, recipe, seed=SEED, resolution=RESOLUTION).accuracy
+
+    def at_initialisation(self, spec: NetworkSpec, name: str) -> float:
+        return zero_cost_scores(spec, self.all, resolution=RESOLUTION, seed=SEED, scores=(name,))[
+            name
+        ]
 
 
-def report(rows: list[AgreementRow]) -> None:
+def table() -> dict[str, dict[str, float]]:
+    """What is found out so far: scores by name, by the network's id."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows_of(AGREEMENT, ScoreRow):
+        found.setdefault(row.id, {})[row.score] = row.value
+    return found
+
+
+def report(networks: list[dict[str, float]]) -> None:
     """A line for each score: rank correlations with the accuracy of the long training."""
-    accuracy = np.array([row.accuracy for row in rows])
-    print(f"{len(rows)} networks, {accuracy.min():.1%} to {accuracy.max():.1%}")
-    for name in AgreementRow.__dataclass_fields__:
-        if name in ("id", "accuracy"):
-            continue
-        values = np.array([getattr(row, name) for row in rows])
-        found = " ".join(str(correlation(kind, values, accuracy)) for kind in (spearman, kendall))
-        print(f"{name:22}{found}")
+    accuracy = np.array([scores[ACCURACY] for scores in networks])
+    print(f"{len(networks)} networks, {accuracy.min():.1%} to {accuracy.max():.1%}")
+    for name in networks[0]:
+        if name != ACCURACY:
+            values = np.array([scores[name] for scores in networks])
+            found = [str(correlation(kind, values, accuracy)) for kind in (spearman, kendall)]
+            print(f"{name:28}{'  '.join(found)}")
 
 
 def main() -> None:
@@ -102,13 +127,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/cifar-5m"), metavar="DIR")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    less = load_data(args.data, resolution=RESOLUTION, images=IMAGES)
+    scorer = Scorer(args.data, args.out / "agreement")
     for spec in networks():
-        folder = args.out / "agreement" / spec.id
-        with claimed(folder / "lock") as mine:
-            if mine and spec.id not in {row.id for row in rows_of(AGREEMENT, AgreementRow)}:
-                add_row(args.out, AGREEMENT, score(spec, args.data, less, folder))
-    report(rows_of(AGREEMENT, AgreementRow))
+        with claimed(args.out / "agreement" / f"{spec.id}.lock") as mine:
+            for name, score in scorer.scores(spec).items() if mine else ():
+                if name not in table().get(spec.id, {}):
+                    row = ScoreRow(id=spec.id, score=name, value=score())
+                    add_row(args.out, AGREEMENT, row)
+    found = table().values()
+    report([scores for scores in found if len(scores) == max(map(len, found))])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.cifar.plan import DEVICE, IMAGES, NETWORKS, RESULTS, RUNGS, SEARCHES, SEED, SPACE
+from benchmarks.cifar.plan import (
+    DEVICE,
+    NETWORKS,
+    PRECISION,
+    RESULTS,
+    RUNGS,
+    SEARCHES,
+    SEED,
+    SPACE,
+)
 
 MORE_THAN_ANY = "100000"
 """Networks that no search trains in its time."""
@@ -30,18 +39,8 @@ def command(name: str, data: str, minutes: int, run: Path) -> list[str]:
     limits, rungs = SEARCHES[name], ",".join(map(str, RUNGS))
     what = ["--space", SPACE, "--device", DEVICE, "--latency", f"{limits.latency_ms}ms"]
     what += ["--budget", str(limits.macs)] if limits.macs else []
-    what += [
-        "--aim",
-        "accuracy",
-        "--data",
-        data,
-        "--images",
-        str(IMAGES),
-        "--rungs",
-        rungs,
-        "--seed",
-        str(SEED),
-    ]
+    what += ["--aim", "accuracy", "--data", data]
+    what += ["--rungs", rungs, "--precision", PRECISION, "--seed", str(SEED)]
     return [*program, "run", *what, *how, "--trials", MORE_THAN_ANY, "--out", str(run)]
 
 
