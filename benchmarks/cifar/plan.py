@@ -23,8 +23,9 @@ SEARCHES: Mapping[str, Limits] = {
 }
 """The limits of each search, by the name of the network that it finds."""
 
-RUNGS, PRECISION = (1, 3), "bf16"
-"""Epochs and precision of the short trainings, which read all images that are not held out."""
+RUNGS, KEEP, PRECISION = (1, 3), 5, "bf16"
+"""Epochs of the short trainings, which read all images that are not held out, of how many networks
+one goes on, and the precision."""
 
 EPOCHS = 12
 RECIPE = ("--recipe", "condensenetv2-cifar", "--epochs", str(EPOCHS), "--devices", "cpu")

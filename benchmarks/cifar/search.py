@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.cifar.plan import (
     DEVICE,
+    KEEP,
     NETWORKS,
     PRECISION,
     RESULTS,
@@ -40,7 +41,8 @@ def command(name: str, data: str, minutes: int, run: Path) -> list[str]:
     what = ["--space", SPACE, "--device", DEVICE, "--latency", f"{limits.latency_ms}ms"]
     what += ["--budget", str(limits.macs)] if limits.macs else []
     what += ["--aim", "accuracy", "--data", data]
-    what += ["--rungs", rungs, "--precision", PRECISION, "--seed", str(SEED)]
+    what += ["--rungs", rungs, "--keep", str(KEEP), "--precision", PRECISION]
+    what += ["--seed", str(SEED)]
     return [*program, "run", *what, *how, "--trials", MORE_THAN_ANY, "--out", str(run)]
 
 
