@@ -95,7 +95,7 @@ def _report(config: RunConfig, card: SearchCard, trials: Sequence[Trial]) -> Rep
 
 
 def references(config: RunConfig) -> list[Reference]:
-    """The papers' networks for images of the search's size, the first of each family first."""
+    """The zoo's networks for images of the search's size, the first of each family first."""
     from search_space import ZOO
 
     fitting = {n: s for n, s in ZOO.items() if s.image_size == config.space.image_size}

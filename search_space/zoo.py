@@ -1,4 +1,4 @@
-"""The papers' networks by name: one function per family, one table of all.
+"""The papers' networks by name: one function per family, one table of all, and those found.
 
 Where paper, code and count disagree, the functions say which of them is followed.
 """
@@ -11,6 +11,7 @@ from typing import cast
 
 from search_space.blocks import DenseStage, ResidualStage, ShuffleStage
 from search_space.errors import UnknownName
+from search_space.found import FOUND
 from search_space.parts import HeadSpec, StemSpec, TransitionSpec
 from search_space.spec import NetworkSpec
 
@@ -381,6 +382,7 @@ ZOO: dict[str, NetworkSpec] = {
     **{f"densenet-{name}": densenet_imagenet(d) for name, d in _IMAGENET_DEPTHS.items()},
     **{f"resnet-{depth}": resnet(depth) for depth in (56, 110, 164, 200, 1001, 2000)},
     "resnet-50": resnet_imagenet((3, 4, 6, 3)),
+    **FOUND,
 }
 
 

@@ -34,7 +34,17 @@ MAY_IMPORT_OPTUNA = {
 WITHOUT_TORCH = (
     *("__init__", "errors", "rules", "fetch", "ops", "plan", "parts"),
     *("dense_block", "residual_block", "shuffle_block", "blocks", "spec", "meter", "cost"),
-    *("space", "searchable", "admission", "budget", "zoo", "build", "models", "variations"),
+    *(
+        "space",
+        "searchable",
+        "admission",
+        "budget",
+        "zoo",
+        "found",
+        "build",
+        "models",
+        "variations",
+    ),
     *("graph", "folding", "layout", "padding", "lowering", "gathering", "optional", "reading"),
     *("topology", "neighbours", "digests", "proportion", "pretrained"),
 )

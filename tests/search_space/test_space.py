@@ -22,6 +22,7 @@ from search_space import (
     UnknownName,
     space,
 )
+from search_space.found import FOUND
 from search_space.space import Choices
 
 IMAGENET = (
@@ -34,7 +35,11 @@ CIFAR = (
     *("sparsenet-bc-100-k12", "sparsenet-bc-100-k24", "sparsenet-bc-100-k16-32-64"),
     "densenet-bc-100-k12",
 )
-POINTS = [("imagenet-224", name) for name in IMAGENET] + [("cifar-32", name) for name in CIFAR]
+POINTS = [
+    *(("imagenet-224", name) for name in IMAGENET),
+    *(("cifar-32", name) for name in CIFAR),
+    *(("cifar-32-fast", name) for name in FOUND),
+]
 
 # 2 x 2 x 2 x 2 combinations a stage, twice, and two transitions.
 TINY = SearchSpace(
@@ -71,7 +76,7 @@ def samples(space: SearchSpace, count: int) -> list[Choices]:
 
 
 @pytest.mark.parametrize(("space_name", "name"), POINTS)
-def test_the_papers_networks_are_points(space_name: str, name: str) -> None:
+def test_networks_of_the_zoo_are_points(space_name: str, name: str) -> None:
     found = SPACES[space_name]
     spec = ZOO[name].replace(classes=found.classes)
     choices = found.encode(spec)

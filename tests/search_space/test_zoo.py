@@ -39,6 +39,7 @@ FAMILIES = {
     "densenet": 7,
     "densenet-bc": 5,
     "resnet": 7,
+    "found": 1,
 }
 
 
@@ -59,6 +60,7 @@ IDENTIFIERS = {
     "sparsenet-sum-56": "e528b23eb64f",
     "densenet-121": "05111f7013fd",
     "resnet-50": "724a0c8a9cde",
+    "found-cifar-5m-a": "ef860f365e7f",
 }
 
 
