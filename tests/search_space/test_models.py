@@ -95,6 +95,17 @@ def test_published_weights_are_taken(published: ImageModel) -> None:
         assert taken.default_cfg["std"] == (0.4, 0.5, 0.6)
 
 
+@pytest.mark.parametrize("file", sorted(pretrained.FOLDER.glob("*/*.safetensors")))
+def test_what_is_published_fits_its_network(file: Path) -> None:
+    made, deployed = (
+        create_model(file.parent.name, pretrained=True, form=form).eval()
+        for form in ("masked", "condensed")
+    )
+    check_conversion(made, deployed, images(2, 3, 32, 32))
+    assert all(bool(tensor.isfinite().all()) for tensor in made.state_dict().values())
+    assert file.stat().st_size < 5_000_000
+
+
 def test_published_weights_serve_other_classes_and_feature_maps(published: ImageModel) -> None:
     x = images(2, 3, 32, 32)
     other = model(pretrained=True, num_classes=7)
