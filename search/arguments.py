@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_space.budget import parse_count
-from search_space.errors import UserError, shown
+from search_space.errors import SpecError, UserError, shown
 from search_space.reading import parse_yaml
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from search.limits import Limits
     from search_space import NetworkSpec, SearchSpace
+    from search_space.space import Choices
     from searchers.rungs import Halving
     from trainers.recipe import Recipe
 
@@ -128,6 +129,30 @@ def space(args: argparse.Namespace) -> SearchSpace:
 
     chosen = find(args.space)
     return chosen.replace(classes=args.classes) if args.classes is not None else chosen
+
+
+def begin_with(networks: Sequence[str], space: SearchSpace, limits: Limits) -> tuple[Choices, ...]:
+    """Networks as choices of a space, which sets how many classes they have.
+
+    Raises:
+        UserError: one is not known, not of the space, or outside the limits.
+    """
+    found = []
+    for name in names(networks):
+        spec = find_network(name).replace(classes=space.classes)
+        try:
+            found.append(space.encode(spec))
+        except SpecError as error:
+            raise UserError(
+                f"--begin-with {name} must be of the space {space.name}: {error}"
+            ) from None
+        for limit, ratio in limits.ratios(spec).items():
+            if ratio > 1:
+                raise UserError(
+                    f"--begin-with {name} must be inside the limits: its `{limit}` is {ratio:.4g}"
+                    " times what is allowed; raise the limit, or leave the network out"
+                )
+    return tuple(found)
 
 
 def halving(args: argparse.Namespace) -> Halving | None:

@@ -135,6 +135,14 @@ def _parser() -> argparse.ArgumentParser:
         help="what is sought: all of the front of accuracy and milliseconds, or the best accuracy"
         " inside the limits alone (default %(default)s)",
     )
+    p.add_argument(
+        "--begin-with",
+        action="append",
+        default=[],
+        metavar="NET,...",
+        help="networks of the space and inside the limits to train first, those that you have, say:"
+        f" each a {NETWORK}",
+    )
     p.add_argument("--retrain", type=int, metavar="K", help="then train K winners in full")
     p.add_argument(
         "--retrain-recipe", metavar="NAME", help="how (default: the space's paper; quick on digits)"

@@ -9,15 +9,16 @@ from typing import Any
 from search.limits import Limits
 from search_space import SearchSpace, UserError
 from search_space.errors import shown
+from search_space.space import Choices
 from searchers.aims import AIMS, Aim
 from searchers.rungs import Halving, Rung
 from trainers.recipe import Recipe
 from trainers.recipes import RECIPES
 
-SETTINGS_VERSION = 5
-READABLE_VERSIONS = (2, 3, 4, SETTINGS_VERSION)
+SETTINGS_VERSION = 6
+READABLE_VERSIONS = (2, 3, 4, 5, SETTINGS_VERSION)
 """Version 2 knows no rungs, 3 no least accuracy, 4 neither images nor aim nor a space whose stem
-varies; they are otherwise the same."""
+varies, 5 no networks to begin with; they are otherwise the same."""
 LARGEST = 2**63 - 1
 """What databases and NumPy hold as an integer."""
 _KINDS = {
@@ -38,7 +39,8 @@ class RunConfig:
     and the pixels are those of its rungs instead. ``data_limit`` is the most training images read
     from a folder tree, ``images`` the most that a short training reads of any data set, None for
     all of them. ``least_accuracy`` is the fraction below which an accuracy is of no use;
-    None leaves that to the searcher. ``aim`` is what is sought.
+    None leaves that to the searcher. ``aim`` is what is sought. Networks to ``begin_with`` keep
+    the limits and are trained before any that is suggested.
     """
 
     space: SearchSpace
@@ -54,6 +56,7 @@ class RunConfig:
     halving: Halving | None = None
     least_accuracy: float | None = None
     aim: Aim = "front"
+    begin_with: tuple[Choices, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in (("trials", 1), ("seed", 0)):
@@ -90,6 +93,7 @@ class RunConfig:
             "space": self.space.to_dict(),
             "limits": self.limits.to_settings(),
             "recipe": self.recipe.to_dict(),
+            "begin_with": [dict(choices) for choices in self.begin_with],
         }
 
     @classmethod
@@ -127,6 +131,7 @@ class RunConfig:
         values["recipe"] = Recipe.from_dict(values["recipe"])
         if values.get("halving") is not None:
             values["halving"] = Halving.from_dict(values["halving"])
+        values["begin_with"] = tuple(values.get("begin_with", ()))
         return cls(**values)
 
 

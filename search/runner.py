@@ -155,6 +155,7 @@ def run(
         most_cost=most_cost(config.aim),
     )
     searcher = make_searcher(config.searcher, config.space, admission, config.seed)
+    searcher.begin_with = config.begin_with
     with ExitStack() as stack:
         loop = stack.enter_context(Loop(config, study, searcher))
         files = stack.enter_context(_Files(folder, config, loop, display))

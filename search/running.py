@@ -48,9 +48,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--retrain {args.retrain} must be at least 1")
     if args.retrain_recipe is not None:
         find_recipe(args.retrain_recipe)  # hours before it is needed
+    space, limits = arguments.space(args), arguments.limits(args)
     config = RunConfig(
-        space=arguments.space(args),
-        limits=arguments.limits(args),
+        space=space,
+        limits=limits,
         searcher=args.searcher,
         data=absolute_data(args.data),
         trials=DEFAULT_TRIALS if args.trials is None else args.trials,
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         halving=arguments.halving(args),
         least_accuracy=args.least_accuracy,
         aim=args.aim,
+        begin_with=arguments.begin_with(args.begin_with, space, limits),
     )
     timeout_s = _timeout(args)
     storage = absolute_url(args.storage) if args.storage is not None else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,10 +126,12 @@ class Searcher(ABC):
     processes: ``expect`` tells which.
 
     Members implement :meth:`suggest` and, if they learn, :meth:`tell`. ``tries`` is the number of
-    suggestions outside the budget after which the last one is moved inside.
+    suggestions outside the budget after which the last one is moved inside. Networks to
+    ``begin_with``, inside the budget, are asked for before any that is suggested.
     """
 
     tries = 100
+    begin_with: Sequence[Choices] = ()
 
     def __init__(self, space: Searchable, admission: Admission, seed: int) -> None:
         self.space = space
@@ -150,6 +152,9 @@ class Searcher(ABC):
         Raises:
             SpaceExhausted: every network inside that was found has been trained.
         """
+        for choices in self.begin_with:
+            if self.admission.is_new(spec := self.space.decode(choices)):
+                return self._proposal(dict(choices), spec, {})
         rng = np.random.default_rng([self.seed, number])
         for _ in range(self.tries):
             choices, notes = self.suggest(number, rng)

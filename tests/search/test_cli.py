@@ -213,6 +213,15 @@ BAD = {
     "rungs-epochs": (["run", "--rungs", "2,6", "--epochs", "3"], "both set the epochs; leave one"),
     "keep": (["run", "--rungs", "2,6", "--keep", "1"], "`keep` (=1) must be at least 2"),
     "keep-alone": (["run", "--keep", "2"], "--keep 2 needs --rungs, such as 2,6"),
+    "begin-with": (["run", "--begin-with", "magic"], "unknown network 'magic'"),
+    "begin-outside": (
+        ["run", "--budget", "30M", "--begin-with", "condensenetv2-a"],
+        "--begin-with condensenetv2-a must be inside the limits: its `macs` is 1.438 times what",
+    ),
+    "begin-elsewhere": (
+        ["run", "--begin-with", "condensenet-86"],
+        "--begin-with condensenet-86 must be of the space imagenet-224: the network has 3 stages",
+    ),
     "status": (["status", "no-such-run"], "holds no run"),
     "classes": (["run", "--classes", "0"], "`classes` (=0) must be"),
     "storage": (["run", "--storage", "nonsense"], "must be a URL such as"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from search.config import LARGEST, RunConfig
@@ -23,6 +24,7 @@ def config() -> RunConfig:
         trials=9,
         images=500,
         aim="accuracy",
+        begin_with=(SPACES["cifar-32"].sample(np.random.default_rng(0)),),
         halving=Halving.parse("1@8,2@8", resolution=8),
     )
 
@@ -34,7 +36,7 @@ def test_settings_come_back(config: RunConfig) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"version": 1}, "have version 1, read here are 2, 3, 4, 5"),
+        ({"version": 1}, "have version 1, read here are 2, 3, 4, 5, 6"),
         ({"more": 1}, "hold the unknown 'more'"),
         ({"seed": "0"}, r"`seed` \(='0'\) must be of type int"),
         ({"images": 0}, r"`images` \(=0\) must be a whole number of at least 1"),

@@ -118,10 +118,10 @@ def test_settings_come_back_and_those_without_rungs_are_read(config: RunConfig) 
     without = dataclasses.replace(config, halving=None)
     assert RunConfig.from_settings(without.to_settings()) == without
     before = {**without.to_settings(), "version": 2}
-    del before["halving"], before["images"], before["aim"]
+    del before["halving"], before["images"], before["aim"], before["begin_with"]
     before["space"]["stem_stride"] = before["space"].pop("stem_strides")[0]
     assert RunConfig.from_settings(before) == without
-    with pytest.raises(UserError, match="version 1, read here are 2, 3, 4, 5; continue it with"):
+    with pytest.raises(UserError, match="version 1, read here are 2, 3, 4, 5, 6; continue it with"):
         RunConfig.from_settings({"version": 1})
 
 

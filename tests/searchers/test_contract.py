@@ -194,6 +194,22 @@ def test_a_resumed_search_repeats_no_network(
     assert before.isdisjoint(after)
 
 
+def test_networks_to_begin_with_are_first(
+    name: str, make: Make, small: SearchSpace, history: list[Trial], complete: End
+) -> None:
+    mine = [trial.proposal for trial in history[5:7]]
+    searcher = make(name, small, limit=LIMIT)
+    searcher.begin_with = [proposal.choices for proposal in mine]
+    first = complete(0, searcher.ask(0))
+    searcher.tell(first)
+    resumed = told(make(name, small, limit=LIMIT), [from_store(first)])
+    resumed.begin_with = searcher.begin_with
+    assert first.proposal.spec == mine[0].spec
+    assert searcher.ask(1).spec == resumed.ask(1).spec == mine[1].spec
+    others = [searcher.ask(number).spec.id for number in range(2, 6)]
+    assert len({first.proposal.spec.id, mine[1].spec.id, *others}) == 6
+
+
 def test_several_may_be_asked_for_before_the_first_is_told(
     name: str, make: Make, small: SearchSpace, complete: End
 ) -> None:
