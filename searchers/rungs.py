@@ -107,7 +107,8 @@ class Halving:
         """Whether a trial is to be trained in the next rung.
 
         Of the n networks scored in the trial's last rung so far, itself included, the first
-        ``n // keep`` in the order of :func:`ranked` go on; all do while n is less than ``keep``.
+        ``n // keep`` in the order of :func:`ranked` go on; the very first always does, so that the
+        next rung, too, is known of from the beginning.
 
         Args:
             trial: It has been scored in one rung at least.
@@ -118,11 +119,9 @@ class Halving:
         if number == len(self.rungs):
             return False
         known = {t.number: t for t in trials if len(t.rungs) >= number} | {trial.number: trial}
-        if len(known) < self.keep:
-            return True
         peers = sorted(known.values(), key=lambda t: t.number)
         points = [(-t.rungs[number - 1].accuracy, t.estimate.latency_ms) for t in peers]
-        first = ranked(np.array(points), len(peers) // self.keep)
+        first = ranked(np.array(points), max(1, len(peers) // self.keep))
         return any(peers[i].number == trial.number for i in first)
 
 

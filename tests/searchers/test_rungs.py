@@ -82,10 +82,10 @@ def decisions(accuracies: Sequence[float], keep: int = 3) -> list[bool]:
     return [halving.goes_on(t, trials[: t.number]) for t in trials]
 
 
-def test_the_first_go_on_and_then_the_best_third() -> None:
-    # Fewer than three; 1 of 3 to 5; 2 of 6.
+def test_the_first_goes_on_and_then_the_best_third() -> None:
+    # 1 of 1 to 5; 2 of 6.
     assert decisions([0.1, 0.2, 0.3, 0.25, 0.4, 0.35]) == [True, True, True, False, True, True]
-    assert decisions([0.6, 0.5, 0.4, 0.3, 0.2, 0.1]) == [True, True, *[False] * 4]
+    assert decisions([0.6, 0.5, 0.4, 0.3, 0.2, 0.1]) == [True, *[False] * 5]
 
 
 def test_keep_2_keeps_half() -> None:
@@ -93,7 +93,7 @@ def test_keep_2_keeps_half() -> None:
 
 
 def test_of_equals_the_earlier_goes_on() -> None:
-    assert decisions([0.5, 0.5, 0.5, 0.5]) == [True, True, False, False]
+    assert decisions([0.5, 0.5, 0.5, 0.5]) == [True, False, False, False]
 
 
 def test_nothing_goes_on_from_the_last_rung() -> None:
@@ -105,7 +105,8 @@ def test_each_rung_has_its_own_peers() -> None:
     assert not THREE.goes_on(trial(4, 0.65), others), "fourth of five in the first rung"
     assert THREE.goes_on(trial(4, 0.65, 0.4), others), "best of three in the second"
     assert not THREE.goes_on(trial(4, 0.65, 0.25), others)
-    assert THREE.goes_on(trial(4, 0.65, 0.1), others[:2]), "of two both go on"
+    assert not THREE.goes_on(trial(4, 0.65, 0.1), others[:2]), "second of two"
+    assert THREE.goes_on(trial(4, 0.65, 0.1), others[:1]), "the first in the second"
 
 
 def test_failed_trials_count_in_the_rungs_they_were_scored_in() -> None:
@@ -114,7 +115,7 @@ def test_failed_trials_count_in_the_rungs_they_were_scored_in() -> None:
         for t in (trial(0), trial(1, 0.5), trial(2, 0.6))
     ]
     assert not THREE.goes_on(trial(3, 0.4), others)
-    assert THREE.goes_on(trial(3, 0.4), others[:2]), "one without a score is no peer"
+    assert THREE.goes_on(trial(3, 0.4), others[:1]), "one without a score is no peer"
 
 
 def test_neither_order_nor_the_trial_itself_among_them_changes_a_decision() -> None:
