@@ -73,6 +73,8 @@ class RunConfig:
             raise UserError(f"`aim` (={shown(self.aim)}) must be one of {', '.join(AIMS)}")
         if self.resolution < 1:
             raise UserError(f"`resolution` (={self.resolution}) must be at least 1")
+        for choices in self.begin_with:
+            self.space.decode(choices)
         if self.least_accuracy is not None and not 0 <= self.least_accuracy < 1:
             raise UserError(
                 f"`least_accuracy` (={self.least_accuracy:g}) must be a fraction from 0 to below 1"
@@ -93,7 +95,6 @@ class RunConfig:
             "space": self.space.to_dict(),
             "limits": self.limits.to_settings(),
             "recipe": self.recipe.to_dict(),
-            "begin_with": [dict(choices) for choices in self.begin_with],
         }
 
     @classmethod

@@ -34,17 +34,8 @@ MAY_IMPORT_OPTUNA = {
 WITHOUT_TORCH = (
     *("__init__", "errors", "rules", "fetch", "ops", "plan", "parts"),
     *("dense_block", "residual_block", "shuffle_block", "blocks", "spec", "meter", "cost"),
-    *(
-        "space",
-        "searchable",
-        "admission",
-        "budget",
-        "zoo",
-        "found",
-        "build",
-        "models",
-        "variations",
-    ),
+    *("space", "searchable", "admission", "budget", "build", "models", "variations"),
+    *("zoo", "found"),
     *("graph", "folding", "layout", "padding", "lowering", "gathering", "optional", "reading"),
     *("topology", "neighbours", "digests", "proportion", "pretrained"),
 )

@@ -97,9 +97,8 @@ class Scorer:
         return train_proxy(spec, splits, recipe, seed=SEED, resolution=RESOLUTION).accuracy
 
     def at_initialisation(self, spec: NetworkSpec, name: str) -> float:
-        return zero_cost_scores(spec, self.all, resolution=RESOLUTION, seed=SEED, scores=(name,))[
-            name
-        ]
+        found = zero_cost_scores(spec, self.all, resolution=RESOLUTION, seed=SEED, scores=(name,))
+        return found[name]
 
 
 def table() -> dict[str, dict[str, float]]:
@@ -114,11 +113,10 @@ def report(networks: list[dict[str, float]]) -> None:
     """A line for each score: rank correlations with the accuracy of the long training."""
     accuracy = np.array([scores[ACCURACY] for scores in networks])
     print(f"{len(networks)} networks, {accuracy.min():.1%} to {accuracy.max():.1%}")
-    for name in networks[0]:
-        if name != ACCURACY:
-            values = np.array([scores[name] for scores in networks])
-            found = [str(correlation(kind, values, accuracy)) for kind in (spearman, kendall)]
-            print(f"{name:28}{'  '.join(found)}")
+    for name in (name for name in networks[0] if name != ACCURACY):
+        values = np.array([scores[name] for scores in networks])
+        found = [str(correlation(kind, values, accuracy)) for kind in (spearman, kendall)]
+        print(f"{name:28}{'  '.join(found)}")
 
 
 def main() -> None:
@@ -128,14 +126,17 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     scorer = Scorer(args.data, args.out / "agreement")
-    for spec in networks():
+    drawn = networks()
+    for spec in drawn:
         with claimed(args.out / "agreement" / f"{spec.id}.lock") as mine:
             for name, score in scorer.scores(spec).items() if mine else ():
                 if name not in table().get(spec.id, {}):
                     row = ScoreRow(id=spec.id, score=name, value=score())
                     add_row(args.out, AGREEMENT, row)
-    found = table().values()
-    report([scores for scores in found if len(scores) == max(map(len, found))])
+    # Others may still be at work on some of them.
+    names = scorer.scores(drawn[0]).keys()
+    if complete := [scores for scores in table().values() if scores.keys() >= names]:
+        report(complete)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Searches within the limits of ``plan.SEARCHES`` and keeps what was found.
 
-    python -m benchmarks.cifar.search found-cifar-5m-b --data npz:cifar10.npz [--minutes 50]
+    python -m benchmarks.cifar.search found-cifar-5m-b --data npz:cifar10.npz [--minutes 52]
 
 The same command goes on with a search that was interrupted, for as many minutes again. Of a search
 the trials, the search card and the most accurate network are kept.
@@ -50,7 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("name", choices=SEARCHES)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--minutes", type=int, default=50, help="default %(default)s")
+    parser.add_argument("--minutes", type=int, default=52, help="default %(default)s")
     parser.add_argument("--out", type=Path, default=Path("runs/cifar-5m"), metavar="DIR")
     args = parser.parse_args()
     run = args.out / args.name

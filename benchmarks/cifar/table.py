@@ -16,12 +16,16 @@ from latency_models import predict
 from results.markdown import markdown_table
 from search_space import NetworkSpec, format_count
 
-HEADER = ("network", "test accuracy (%)", "n", "MACs", "params", f"ms on {DEVICE}")
+HEADER = ("network", "test accuracy (%)", "n", "MACs", "params", f"time on {DEVICE}")
 
 
 def main() -> None:
-    """Prints it, the most accurate network first."""
     argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
+    print(table())
+
+
+def table() -> str:
+    """Markdown, the most accurate network first."""
     rows = [row for row in rows_of(TRAINED, TrainedRow) if row.epochs == EPOCHS]
     rows.sort(key=lambda row: (row.network, row.id, row.seed))
     lines = []
@@ -35,9 +39,9 @@ def main() -> None:
         spread = f" ± {statistics.stdev(accuracies):.2f}" if len(trained) > 1 else ""
         row = trained[0]
         costs = (format_count(row.macs), format_count(row.params), str(predict(spec, DEVICE)))
-        lines.append((mean, (name, f"{mean:.2f}{spread}", str(len(trained)), *costs)))
+        lines.append((mean, (f"`{name}`", f"{mean:.2f}{spread}", str(len(trained)), *costs)))
     lines.sort(reverse=True)
-    print(markdown_table(HEADER, [line for _, line in lines], "lrrrrr"))
+    return markdown_table(HEADER, [line for _, line in lines], "lrrrrr")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 
 from search.config import LARGEST, RunConfig
@@ -13,18 +12,20 @@ from search.limits import Limits
 from search_space import SPACES, UserError
 from searchers.rungs import Halving
 
+LIMITS = Limits(macs=20_000_000)
+
 
 @pytest.fixture
 def config() -> RunConfig:
     return RunConfig(
         space=SPACES["cifar-32"],
-        limits=Limits(macs=20_000_000),
+        limits=LIMITS,
         searcher="random",
         data="digits",
         trials=9,
         images=500,
         aim="accuracy",
-        begin_with=(SPACES["cifar-32"].sample(np.random.default_rng(0)),),
+        begin_with=(LIMITS.feasible(SPACES["cifar-32"]),),
         halving=Halving.parse("1@8,2@8", resolution=8),
     )
 
@@ -42,6 +43,8 @@ def test_settings_come_back(config: RunConfig) -> None:
         ({"images": 0}, r"`images` \(=0\) must be a whole number of at least 1"),
         ({"images": "9"}, r"`images` \(='9'\) must be a whole number of at least 1"),
         ({"aim": "speed"}, r"`aim` \(='speed'\) must be one of front, accuracy"),
+        ({"begin_with": 7}, "settings are damaged: 'int' object is not iterable"),
+        ({"begin_with": [{"stem_stride": 1}]}, "they lack 'se_from_stage'"),
         ({"data": 7}, r"`data` \(=7\) must be of type str"),
         ({"limits": None}, "settings are damaged"),
         ({"space": []}, "space"),
