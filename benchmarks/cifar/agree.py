@@ -2,11 +2,11 @@
 
     python -m benchmarks.cifar.agree --data npz:cifar10.npz [--out runs/cifar-5m]
 
-Random networks inside ``plan.LIMITS`` are trained by the final recipe, on all images that a search
-does not hold out, and judged on those that it does; trained as in every rung of the searches; and
-scored at initialisation. Begun twice, two processes share the work; what stands in
-``agreement.csv`` is not done again. In the end it prints how far each score agrees with the long
-training.
+Random networks inside ``plan.LIMITS`` are trained by the final recipe, in the precision of the
+searches, on all images that these do not hold out, and judged on those that they do; trained as in
+every rung of the searches; and scored at initialisation. Begun twice, two processes share the work;
+what stands in ``agreement.csv`` is not done again. In the end it prints how far each score agrees
+with the long training.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ class Scorer:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "network.yaml"
         file.write_text(spec.to_yaml(), encoding="utf-8")
-        trained = train(file, SEED, self.data, folder / "sweep", validation=HELD_OUT)
+        trained = train(
+            file, SEED, self.data, folder / "sweep", validation=HELD_OUT, precision=PRECISION
+        )
         assert trained.validation is not None
         return trained.validation.top1
 

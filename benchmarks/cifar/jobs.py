@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 Row = TypeVar("Row", bound="DataclassInstance")
 
 
-def train(network: Path, seed: int, data: str, out: Path, *, validation: float) -> Result:
+def train(
+    network: Path, seed: int, data: str, out: Path, *, validation: float, precision: str = "32"
+) -> Result:
     """What a network is worth after a full training, which goes on where it was left.
 
     Raises:
         SystemExit: the training was interrupted and can go on, or has failed.
     """
     torch.set_num_threads(1)
-    asked = [*RECIPE, "--data", data, "--validation", str(validation)]
+    asked = [*RECIPE, "--data", data, "--validation", str(validation), "--precision", precision]
     code = search(
         ["sweep", str(network), *asked, "--seeds", "1", "--seed", str(seed), "--out", str(out)]
     )
