@@ -24,17 +24,8 @@ import numpy as np
 import torch
 
 from benchmarks.cifar.jobs import add_row, claimed, rows_of, train
-from benchmarks.cifar.plan import (
-    AGREEMENT,
-    EPOCHS,
-    LIMITS,
-    NETWORKS,
-    PRECISION,
-    RUNGS,
-    SPACE,
-    TRAINED,
-)
-from benchmarks.cifar.train import TrainedRow
+from benchmarks.cifar.plan import AGREEMENT, LIMITS, NETWORKS, PRECISION, RUNGS, SPACE
+from benchmarks.cifar.train import trained
 from results.correlation import correlation, kendall, spearman
 from search_space import SPACES, NetworkSpec
 from searchers import Admission, make_searcher
@@ -70,10 +61,9 @@ def random_networks() -> list[NetworkSpec]:
     return [searcher.ask(number).spec for number in range(COUNT)]
 
 
-def compared() -> dict[str, NetworkSpec]:
-    """The networks of ``trained.csv``, by id."""
-    names = {row.id: row.network for row in rows_of(TRAINED, TrainedRow)}
-    return {id: NetworkSpec.load(NETWORKS / f"{name}.yaml") for id, name in names.items()}
+def compared_networks() -> list[NetworkSpec]:
+    """Those of ``trained.csv``."""
+    return [NetworkSpec.load(NETWORKS / f"{rows[0].network}.yaml") for rows in trained().values()]
 
 
 class Scorer:
@@ -103,9 +93,6 @@ class Scorer:
         }
 
     def long_training(self, spec: NetworkSpec) -> float:
-        rows = [row for row in rows_of(TRAINED, TrainedRow) if row.epochs == EPOCHS]
-        if trained := [row.top1 for row in rows if row.id == spec.id]:
-            return mean(trained)
         folder = self.out / spec.id
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "network.yaml"
@@ -127,7 +114,7 @@ class Scorer:
 
 def table() -> dict[str, dict[str, float]]:
     """What is found out so far: scores by name, by the network's id."""
-    found: dict[str, dict[str, float]] = {}
+    found = {id: {ACCURACY: mean(row.top1 for row in rows)} for id, rows in trained().items()}
     for row in rows_of(AGREEMENT, ScoreRow):
         found.setdefault(row.id, {})[row.score] = row.value
     return found
@@ -151,7 +138,7 @@ def main() -> None:
     torch.set_num_threads(1)
     scorer = Scorer(args.data, args.out / "agreement")
     drawn = random_networks()
-    for spec in (*compared().values(), *drawn):
+    for spec in (*compared_networks(), *drawn):
         with claimed(args.out / "agreement" / f"{spec.id}.lock") as mine:
             for name, score in scorer.scores(spec).items() if mine else ():
                 if name not in table().get(spec.id, {}):

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from itertools import groupby
 
-from benchmarks.cifar.jobs import rows_of
-from benchmarks.cifar.plan import DEVICE, EPOCHS, NETWORKS, TRAINED
-from benchmarks.cifar.train import TrainedRow
+from benchmarks.cifar.plan import DEVICE, NETWORKS
+from benchmarks.cifar.train import trained
 from latency_models import predict
 from results.markdown import markdown_table
 from search_space import NetworkSpec, format_count
@@ -26,20 +24,15 @@ def main() -> None:
 
 def table() -> str:
     """Markdown, the most accurate network first."""
-    rows = [row for row in rows_of(TRAINED, TrainedRow) if row.epochs == EPOCHS]
-    rows.sort(key=lambda row: (row.network, row.id, row.seed))
     lines = []
-    for (name, id_), group in groupby(rows, key=lambda row: (row.network, row.id)):
-        trained = list(group)
-        spec = NetworkSpec.load(NETWORKS / f"{name}.yaml")
-        if spec.id != id_:
-            continue  # found by an earlier search
-        accuracies = [100 * row.top1 for row in trained]
+    for rows in trained().values():
+        row = rows[0]
+        accuracies = [100 * row.top1 for row in rows]
         mean = statistics.mean(accuracies)
-        spread = f" ± {statistics.stdev(accuracies):.2f}" if len(trained) > 1 else ""
-        row = trained[0]
-        costs = (format_count(row.macs), format_count(row.params), str(predict(spec, DEVICE)))
-        lines.append((mean, (f"`{name}`", f"{mean:.2f}{spread}", str(len(trained)), *costs)))
+        spread = f" ± {statistics.stdev(accuracies):.2f}" if len(rows) > 1 else ""
+        time = predict(NetworkSpec.load(NETWORKS / f"{row.network}.yaml"), DEVICE)
+        costs = (format_count(row.macs), format_count(row.params), str(time))
+        lines.append((mean, (f"`{row.network}`", f"{mean:.2f}{spread}", str(len(rows)), *costs)))
     lines.sort(reverse=True)
     return markdown_table(HEADER, [line for _, line in lines], "lrrrrr")
 

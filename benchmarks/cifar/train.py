@@ -70,15 +70,19 @@ def main() -> None:
     for file, seed in jobs():
         folder = args.out / "trained" / NetworkSpec.load(file).id
         with claimed(folder / f"{seed}.lock") as mine:
-            if mine and (folder.name, seed) not in done():
+            done = [row.seed for row in trained().get(folder.name, ())]
+            if mine and seed not in done:
                 result = train(file, seed, args.data, folder / "sweep", validation=0)
                 add_row(args.out, TRAINED, TrainedRow.of(file.stem, result))
 
 
-def done() -> set[tuple[str, int]]:
-    """Networks and seeds that are trained."""
-    rows = rows_of(TRAINED, TrainedRow)
-    return {(row.id, row.seed) for row in rows if row.epochs == EPOCHS}
+def trained() -> dict[str, list[TrainedRow]]:
+    """The full trainings that are done, by the network's id, in the order of their seeds."""
+    found: dict[str, list[TrainedRow]] = {}
+    for row in sorted(rows_of(TRAINED, TrainedRow), key=lambda row: row.seed):
+        if row.epochs == EPOCHS:
+            found.setdefault(row.id, []).append(row)
+    return found
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cifar.plan import NETWORKS
 from benchmarks.cifar.table import table
+from benchmarks.cifar.train import trained
 from search_space import NetworkSpec
 from search_space.found import FOUND
 
@@ -19,7 +21,13 @@ def test_the_page_shows_the_table_of_what_was_trained() -> None:
     assert printed.strip() in (ROOT / "docs/cifar.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("id_", trained())
+def test_what_was_trained_is_the_network_of_that_name(id_: str) -> None:
+    files = {NETWORKS / f"{row.network}.yaml" for row in trained()[id_]}
+    assert [NetworkSpec.load(file).id for file in files] == [id_]
+
+
 @pytest.mark.parametrize("name", FOUND)
 def test_the_zoo_has_what_the_search_wrote(name: str) -> None:
-    written = NetworkSpec.load(ROOT / f"benchmarks/networks/{name}.yaml")
+    written = NetworkSpec.load(NETWORKS / f"{name}.yaml")
     assert FOUND[name].id == written.id
