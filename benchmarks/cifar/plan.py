@@ -22,7 +22,7 @@ SEARCHES: Mapping[str, Limits] = {
 }
 """The limits of each search, by the name of the network that it finds."""
 
-RUNGS, KEEP, PRECISION = (1, 3), 12, "bf16"
+RUNGS, KEEP, PRECISION = (1, 3), 8, "bf16"
 """Epochs of the short trainings, which read all images that are not held out, of how many networks
 one goes on, and the precision."""
 
