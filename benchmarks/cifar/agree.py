@@ -139,11 +139,10 @@ def main() -> None:
     scorer = Scorer(args.data, args.out / "agreement")
     drawn = random_networks()
     for spec in (*compared_networks(), *drawn):
-        with claimed(args.out / "agreement" / f"{spec.id}.lock") as mine:
+        with claimed(AGREEMENT, spec.id) as mine:
             for name, score in scorer.scores(spec).items() if mine else ():
                 if name not in table().get(spec.id, {}):
-                    row = ScoreRow(id=spec.id, score=name, value=score())
-                    add_row(args.out, AGREEMENT, row)
+                    add_row(AGREEMENT, ScoreRow(id=spec.id, score=name, value=score()))
     # Others may still be at work on some of them.
     names = scorer.scores(drawn[0]).keys()
     complete = {id: scores for id, scores in table().items() if scores.keys() >= names}

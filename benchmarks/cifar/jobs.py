@@ -6,7 +6,7 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -40,11 +40,14 @@ def train(
     return result
 
 
+LOCKS = ".locks"
+"""The folder of the locks beside a table, so that all who write into it see the same ones."""
+
+
 @contextmanager
-def claimed(job: Path) -> Iterator[bool]:
-    """Whether a job is this process's until the block ends; the file itself says nothing."""
-    job.parent.mkdir(parents=True, exist_ok=True)
-    with job.open("w") as lock:
+def claimed(table: Path, job: str) -> Iterator[bool]:
+    """Whether a job, whose rows go into a table, is this process's until the block ends."""
+    with lock_of(table, job) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -53,14 +56,20 @@ def claimed(job: Path) -> Iterator[bool]:
             yield True
 
 
+def lock_of(table: Path, name: str) -> IO[str]:
+    """An open file that says nothing, to be locked."""
+    folder = table.parent / LOCKS
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / f"{table.stem}-{name}").open("w")
+
+
 def rows_of(path: Path, kind: type[Row]) -> list[Row]:
     """The rows of a table, none where there is none."""
     return read_rows(path, kind) if path.is_file() else []
 
 
-def add_row(out: Path, path: Path, row: Row) -> None:
-    """Adds a row to a table that other processes, of the same ``out``, add theirs to."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (out / f"{path.stem}.lock").open("w") as lock:
+def add_row(path: Path, row: Row) -> None:
+    """Adds a row to a table that other processes add theirs to."""
+    with lock_of(path, "rows") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         write_rows(path, [*rows_of(path, type(row)), row])

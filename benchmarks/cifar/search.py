@@ -1,6 +1,6 @@
 """Searches within the limits of ``plan.SEARCHES`` and keeps what was found.
 
-    python -m benchmarks.cifar.search found-cifar-5m-b --data npz:cifar10.npz [--minutes 52]
+    python -m benchmarks.cifar.search found-cifar-4ms-a --data npz:cifar10.npz [--minutes 52]
 
 The same command goes on with a search that was interrupted, for as many minutes again. Of a search
 the trials, the search card and the most accurate network are kept.
@@ -53,7 +53,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=int, default=52, help="default %(default)s")
     parser.add_argument("--out", type=Path, default=Path("runs/cifar-5m"), metavar="DIR")
     args = parser.parse_args()
-    run = args.out / args.name
+    run, network = args.out / args.name, NETWORKS / f"{args.name}.yaml"
+    if network.is_file() and not run.is_dir():
+        parser.error(
+            f"{network} is there and {run} is not: a new search needs a name of its own, in"
+            " SEARCHES of benchmarks/cifar/plan.py"
+        )
     asked = command(args.name, args.data, args.minutes, run)
     ended = subprocess.run(asked, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
     if ended.returncode:
@@ -66,7 +71,7 @@ def main() -> int:
         for written in (str(Path(path).resolve()), path):
             card = card.replace(written, Path(path).name)
     (RESULTS / f"{args.name}.json").write_text(card, encoding="utf-8")
-    shutil.copy(run / "best/architecture.yaml", NETWORKS / f"{args.name}.yaml")
+    shutil.copy(run / "best/architecture.yaml", network)
     return 0
 
 

@@ -31,7 +31,8 @@ def table() -> str:
         mean = statistics.mean(accuracies)
         spread = f" ± {statistics.stdev(accuracies):.2f}" if len(rows) > 1 else ""
         time = predict(NetworkSpec.load(NETWORKS / f"{row.network}.yaml"), DEVICE)
-        costs = (format_count(row.macs), format_count(row.params), str(time))
+        doubts = "?" * bool(time.unpriced or time.extrapolated)
+        costs = (format_count(row.macs), format_count(row.params), f"{time}{doubts}")
         lines.append((mean, (f"`{row.network}`", f"{mean:.2f}{spread}", str(len(rows)), *costs)))
     lines.sort(reverse=True)
     return markdown_table(HEADER, [line for _, line in lines], "lrrrrr")

@@ -68,12 +68,12 @@ def main() -> None:
     if missing := [name for name in SEEDS if not (NETWORKS / f"{name}.yaml").is_file()]:
         print(f"not there yet, and left out: {', '.join(missing)}", file=sys.stderr)
     for file, seed in jobs():
-        folder = args.out / "trained" / NetworkSpec.load(file).id
-        with claimed(folder / f"{seed}.lock") as mine:
-            done = [row.seed for row in trained().get(folder.name, ())]
-            if mine and seed not in done:
-                result = train(file, seed, args.data, folder / "sweep", validation=0)
-                add_row(args.out, TRAINED, TrainedRow.of(file.stem, result))
+        id_ = NetworkSpec.load(file).id
+        with claimed(TRAINED, f"{id_}-{seed}") as mine:
+            if mine and seed not in [row.seed for row in trained().get(id_, ())]:
+                folder = args.out / "trained" / id_ / "sweep"
+                result = train(file, seed, args.data, folder, validation=0)
+                add_row(TRAINED, TrainedRow.of(file.stem, result))
 
 
 def trained() -> dict[str, list[TrainedRow]]:
