@@ -21,6 +21,9 @@ SEARCHES: Mapping[str, Limits] = {
 """The limits of each search, by the name of the network that it finds. The settings of the searches
 before these are in their cards."""
 
+BEGIN_WITH = "found-cifar-5m-a"
+"""What a search trains first."""
+
 RUNGS, KEEP, PRECISION = (1, 3), 8, "bf16"
 """Epochs of the short trainings, which read all images that are not held out, of how many networks
 one goes on, and the precision."""

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.cifar.plan import (
+    BEGIN_WITH,
     DEVICE,
     KEEP,
     NETWORKS,
@@ -42,7 +43,7 @@ def command(name: str, data: str, minutes: int, run: Path) -> list[str]:
     what += ["--budget", str(limits.macs)] if limits.macs else []
     what += ["--aim", "accuracy", "--data", data]
     what += ["--rungs", rungs, "--keep", str(KEEP), "--precision", PRECISION]
-    what += ["--seed", str(SEED)]
+    what += ["--seed", str(SEED), "--begin-with", BEGIN_WITH]
     return [*program, "run", *what, *how, "--trials", MORE_THAN_ANY, "--out", str(run)]
 
 
