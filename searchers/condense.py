@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from results.trial import Proposal, Trial, contenders
+from results.trial import Proposal, Trial
 from search_space.searchable import Searchable
 from search_space.space import Choices
 from searchers.base import Admission, Searcher
@@ -40,6 +40,9 @@ TRIED = 64
 NEAR = 150
 """Relatives of the front, and again of the most promising networks."""
 PROMISING = 10
+LEARNT = 8
+"""Networks that must have reached a rung before the accuracy after it is what the model predicts.
+Of few a model could only repeat their mean, and all that is unlike them would seem promising."""
 FEW_EACH = 2
 """Networks for each process that may ask at the same moment."""
 TYPICAL_LEAST, TYPICAL_MOST = 0.1, 0.99
@@ -147,10 +150,10 @@ class CondenseSearcher(Searcher):
             parents = parents or judge.front
         return parents if members else []
 
-    def _observed(self, trials: Sequence[Trial]) -> list[Observed]:
-        """What the trainings showed, those of the cheapest rung first."""
+    def _observed(self, trials: Sequence[Trial], rungs: int) -> list[Observed]:
+        """What the trainings of the first few rungs showed, the cheapest first."""
         found = []
-        for rung in range(max(len(trial.scores) for trial in trials)):
+        for rung in range(rungs):
             of_rung = [trial for trial in trials if len(trial.scores) > rung]
             members = [self._member(trial.proposal) for trial in of_rung]
             scores = np.array([[s.accuracy for s in t.scores[: rung + 1]] for t in of_rung])
@@ -162,10 +165,11 @@ class CondenseSearcher(Searcher):
         """What the told trials, and those still pending, say of other networks."""
         base = self._base
         trials = telling([self._complete[number] for number in sorted(self._complete)], MOST)
-        model = Fidelities(self._observed(trials), base.features.groups)
-        last = contenders(trials)
+        rungs = _learnt(trials)
+        model = Fidelities(self._observed(trials, rungs), base.features.groups)
+        last = [trial for trial in trials if len(trial.scores) >= rungs]
         members = [self._member(trial.proposal) for trial in last]
-        accuracy = np.array([trial.objectives[0] for trial in last])
+        accuracy = np.array([trial.scores[rungs - 1].accuracy for trial in last])
         if self._pending:
             pending = [self._member(self._pending[n]) for n in sorted(self._pending)]
             rows = base.features(pending)
@@ -206,6 +210,12 @@ class _Judge:
         costs = _costs(members)
         gain = self.steps.expected_improvement(mean, deviation, costs, self.model.to_accuracy)
         return gain + 1e-12 * deviation
+
+
+def _learnt(trials: Sequence[Trial]) -> int:
+    """How many rungs enough networks have reached."""
+    reached = sorted((len(trial.scores) for trial in trials), reverse=True)
+    return reached[:LEARNT][-1]
 
 
 def _costs(members: Sequence[Member]) -> Array:
