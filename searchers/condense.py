@@ -27,7 +27,7 @@ from searchers.base import Admission, Searcher
 from searchers.dominance import leaders
 from searchers.fidelities import Fidelities, Observed
 from searchers.improvement import Steps
-from searchers.pool import Features, Member, Priced, drawn, relatives
+from searchers.pool import Features, Member, Priced, changed, drawn, relatives
 from searchers.telling import MOST, telling
 
 Array = NDArray[np.float64]
@@ -40,6 +40,9 @@ TRIED = 64
 NEAR = 150
 """Relatives of the front, and again of the most promising networks."""
 PROMISING = 10
+CLOSEST = 3
+"""Of these, how many have every network that is one choice away looked at. Among the many that are
+near, chance hardly ever meets the one change that matters."""
 LEARNT = 8
 """Networks that must have reached a rung before the accuracy after it is what the model predicts.
 Of few a model could only repeat their mean, and all that is unlike them would seem promising."""
@@ -134,8 +137,10 @@ class CondenseSearcher(Searcher):
         gains = judge.gains(members, judge.typical[0][new], judge.typical[1][new])
         seen = {m.spec.id for m in members}
         parents = judge.front
-        for _ in range(2):
-            children = relatives(self.space, [m.choices for m in parents], NEAR, rng)
+        for closest in (0, CLOSEST):
+            around = [m.choices for m in parents]
+            children = relatives(self.space, around, NEAR, rng)
+            children += itertools.chain(*(changed(self.space, one) for one in around[:closest]))
             more = [
                 m
                 for m in base.priced.members(children)

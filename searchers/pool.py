@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,6 +175,14 @@ def _within(values: Array, typical: Array) -> Array:
     deviation = float(finite.std()) or 1.0
     within: Array = (values - finite.mean()) / (np.sqrt(12) * deviation)
     return within[:, None]
+
+
+def changed(space: Searchable, choices: Choices) -> Iterator[Choices]:
+    """All combinations that differ in one choice."""
+    for d in space.dimensions:
+        for choice in d.choices:
+            if choice != choices[d.name]:
+                yield choices | {d.name: choice}
 
 
 def relatives(

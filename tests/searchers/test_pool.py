@@ -9,7 +9,7 @@ import pytest
 
 from search_space import NetworkSpec, SearchSpace, macs
 from searchers import Admission, pool
-from searchers.pool import Features, Priced, drawn, relatives
+from searchers.pool import Features, Priced, changed, drawn, relatives
 
 Admit = Callable[[SearchSpace, float], Admission]
 LIMIT = 6e6
@@ -110,3 +110,12 @@ def test_relatives_are_combinations_of_the_space(wide: SearchSpace) -> None:
         assert list(child) == [d.name for d in wide.dimensions]
         foreign = [all(child[k] != p[k] for p in parents) for k in child]
         assert sum(foreign) <= 2
+
+
+def test_what_is_one_choice_away_is_all_there(wide: SearchSpace) -> None:
+    choices = wide.sample(np.random.default_rng(0))
+    found = list(changed(wide, choices))
+    assert len(found) == sum(len(d.choices) - 1 for d in wide.dimensions)
+    for other in found:
+        assert sum(other[d.name] != choices[d.name] for d in wide.dimensions) == 1
+        assert all(other[d.name] in d.choices for d in wide.dimensions)
