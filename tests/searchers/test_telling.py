@@ -53,9 +53,9 @@ def test_a_searcher_that_was_told_many_goes_on_as_one_that_resumes(
     seen: list[int] = []
     original = condense.CondenseSearcher._observed
 
-    def counted(self: condense.CondenseSearcher, of: list[Trial]) -> object:
+    def counted(self: condense.CondenseSearcher, of: list[Trial], rungs: int) -> object:
         seen.append(len(of))
-        return original(self, of)
+        return original(self, of, rungs)
 
     monkeypatch.setattr(condense.CondenseSearcher, "_observed", counted)
     searcher, told = make("condense", small), []
