@@ -2,51 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from search_space.blocks import DenseStage
 from search_space.parts import HeadSpec, StemSpec
 from search_space.spec import NetworkSpec
 
-FOUND: dict[str, NetworkSpec] = {
-    # Of the narrow stages the first is hardly grouped; the wide one in the middle has most of the
-    # weights; the last reads by SparseNet's rule.
-    "found-cifar-5m-a": NetworkSpec(
+
+def _stage(depth: int, growth_rate: int, *, groups: int, **others: Any) -> DenseStage:
+    """A stage all of whose convolutions have as many groups."""
+    return DenseStage(
+        depth=depth,
+        growth_rate=growth_rate,
+        groups_1x1=groups,
+        groups_3x3=groups,
+        sfr_groups=groups,
+        **others,
+    )
+
+
+def _network(first: DenseStage, second: DenseStage, third: DenseStage) -> NetworkSpec:
+    """What all that was found in the space ``cifar-32-fast`` has in common, with these stages."""
+    return NetworkSpec(
         image_size=32,
         classes=10,
         stem=StemSpec(channels=16, stride=2),
         stages=(
-            DenseStage(
-                depth=2,
-                growth_rate=8,
-                groups_1x1=2,
-                groups_3x3=2,
-                sfr="last-1",
-                sparse_factor=8,
-                sfr_groups=2,
-            ),
-            DenseStage(
-                depth=2,
-                growth_rate=64,
-                groups_1x1=8,
-                condense_factor=2,
-                groups_3x3=8,
-                sfr="last-1",
-                sparse_factor=8,
-                sfr_groups=8,
-                activation="hard_swish",
-            ),
-            DenseStage(
-                depth=2,
-                growth_rate=32,
-                groups_1x1=8,
-                condense_factor=2,
-                groups_3x3=8,
-                sfr="all",
-                sfr_groups=8,
-                fetch="exponential",
-                fetch_base=3,
-                activation="hard_swish",
-            ),
+            replace(first, sfr="last-1", sparse_factor=8),
+            replace(second, sfr="last-1", sparse_factor=8, activation="hard_swish"),
+            replace(third, sfr="all", activation="hard_swish"),
         ),
         head=HeadSpec(activation="hard_swish"),
+    )
+
+
+FOUND: dict[str, NetworkSpec] = {
+    # Of the narrow stages the first is hardly grouped; the wide one in the middle has most of the
+    # weights; the last reads by SparseNet's rule.
+    "found-cifar-5m-a": _network(
+        _stage(2, 8, groups=2),
+        _stage(2, 64, groups=8, condense_factor=2),
+        _stage(2, 32, groups=8, condense_factor=2, fetch="exponential", fetch_base=3),
+    ),
+    "found-cifar-5m-b": _network(
+        _stage(3, 8, groups=2, condense_factor=8),
+        _stage(2, 64, groups=8, condense_factor=4),
+        _stage(3, 32, groups=4, condense_factor=8, se_reduction=1),
+    ),
+    # Only the first stage is condensed.
+    "found-cifar-4ms-a": _network(
+        _stage(4, 8, groups=8, condense_factor=8),
+        _stage(2, 64, groups=8, fetch="exponential"),
+        _stage(2, 32, groups=8),
     ),
 }
