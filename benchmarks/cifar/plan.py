@@ -16,6 +16,7 @@ SEED = 0
 LIMITS = Limits(macs=5_000_000, latency_ms=4.1, device=device(DEVICE))
 
 SEARCHES: Mapping[str, Limits] = {
+    "found-cifar-5m-c": LIMITS,
     "found-cifar-4ms-a": Limits(latency_ms=LIMITS.latency_ms, device=LIMITS.device),
 }
 """The limits of each search, by the name of the network that it finds. The settings of the searches
@@ -35,6 +36,7 @@ RECIPE = ("--recipe", "condensenetv2-cifar", "--epochs", str(EPOCHS), "--devices
 SEEDS: Mapping[str, int] = {
     "found-cifar-5m-a": 3,
     "found-cifar-5m-b": 1,
+    "found-cifar-5m-c": 3,
     "found-cifar-4ms-a": 3,
     "condensenetv2-20": 3,
     "condensenet-14": 1,

@@ -59,8 +59,8 @@ def test_rows_of_several_writers_are_all_kept(tmp_path: Path) -> None:
     assert sorted(rows_of(table_, ScoreRow), key=lambda row: row.value) == rows
 
 
-def test_a_search_that_was_left_goes_on(tmp_path: Path) -> None:
-    (name,) = SEARCHES
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_that_was_left_goes_on(name: str, tmp_path: Path) -> None:
     begun = command(name, "digits", 52, tmp_path)
     assert begun[3:5] == ["run", "--space"]
     assert str(tmp_path) in begun
@@ -68,10 +68,13 @@ def test_a_search_that_was_left_goes_on(tmp_path: Path) -> None:
     assert command(name, "digits", 52, tmp_path)[3:5] == ["resume", str(tmp_path)]
 
 
+@pytest.mark.parametrize("name", SEARCHES)
 def test_what_was_found_is_not_overwritten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (name,) = SEARCHES
     (tmp_path / f"{name}.yaml").touch()
     monkeypatch.setattr(search, "NETWORKS", tmp_path)
     monkeypatch.setattr(
