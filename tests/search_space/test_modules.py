@@ -126,7 +126,10 @@ def test_shuffle_transposes_the_channels() -> None:
 @pytest.mark.parametrize("shape", [(2, 4, 3, 3), (2, 4)])
 def test_squeeze_excite_scales_channels_by_their_means(shape: tuple[int, ...]) -> None:
     module = SqueezeExcite(4, 2)
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    for weight in module.parameters():
+        nn.init.normal_(weight, generator=generator)
+    x = torch.randn(shape, generator=generator)
     means = x.flatten(2).mean(2) if len(shape) == 4 else x
     hidden = (means @ module.reduce.weight.T).clamp(min=0)
     scale = 1 / (1 + torch.exp(-(hidden @ module.expand.weight.T)))
