@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from latency_models import device
@@ -15,12 +16,13 @@ SEED = 0
 # The budget that the hand-designed networks are scaled to, and condensenetv2-20's milliseconds.
 LIMITS = Limits(macs=5_000_000, latency_ms=4.1, device=device(DEVICE))
 
-SEARCHES: Mapping[str, Limits] = {
-    "found-cifar-5m-c": LIMITS,
-    "found-cifar-4ms-a": Limits(latency_ms=LIMITS.latency_ms, device=LIMITS.device),
+SEARCHES: Mapping[str, tuple[str, Limits]] = {
+    "found-cifar-5m-c": ("condense", LIMITS),
+    "random-cifar-5m": ("random", LIMITS),
+    "found-cifar-4ms-a": ("condense", replace(LIMITS, macs=None)),
 }
-"""The limits of each search, by the name of the network that it finds. The settings of the searches
-before these are in their cards."""
+"""The searcher and the limits of each search, by the name of the network that it finds. The
+settings of the searches before these are in their cards."""
 
 BEGIN_WITH = "found-cifar-5m-a"
 """What a search trains first."""
@@ -38,6 +40,7 @@ SEEDS: Mapping[str, int] = {
     "found-cifar-5m-b": 1,
     "found-cifar-5m-c": 3,
     "found-cifar-4ms-a": 3,
+    "random-cifar-5m": 1,
     "condensenetv2-20": 3,
     "condensenet-14": 1,
     "condensenet-5m": 3,

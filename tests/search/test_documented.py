@@ -77,7 +77,7 @@ RETRAIN_PHOTOS = (
 )
 
 READ = {
-    "search verify --all": "77 networks: tests/results/test_verify.py takes one of each family",
+    "search verify --all": "all of the zoo: tests/results/test_verify.py takes one of each family",
     "search latency bench-kit --out kit": "nine exports: test_bench_kit.py makes a kit of one",
     "search run --budget 150M --executor ray": RAY,
     "search run --budget 150M --executor ray --address auto": RAY,
