@@ -38,6 +38,8 @@ def main() -> None:
     result = read_result(args.folder)
     if result is None or network.form != "masked":
         raise SystemExit(f"{args.folder} holds no complete training")
+    if (size_bytes := sum(x.nbytes for x in network.state_dict().values())) > MOST_BYTES:
+        raise SystemExit(f"the weights take {size_bytes:,} bytes, at most {MOST_BYTES:,} are meant")
     data = load_data(args.data, resolution=spec.image_size)
     mean, std = (
         " ".join(f"{x / LARGEST:.4f}" for x in colours.flatten().tolist())
@@ -47,8 +49,6 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     metadata = {"form": "masked", "format": FORMAT, "spec": spec.id, "mean": mean, "std": std}
     save_tensors(network, out / FILE, metadata)
-    if (out / FILE).stat().st_size > MOST_BYTES:
-        raise SystemExit(f"{out / FILE} is larger than {MOST_BYTES:,} bytes")
     verification = (args.folder / VERIFICATION).read_text(encoding="utf-8")
     (out / VERIFICATION).write_text(
         verification.replace(result.data, args.called), encoding="utf-8"
