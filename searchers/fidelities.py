@@ -1,8 +1,14 @@
 """What a network may reach after its whole training, learned from cheaper trainings too.
 
-A chain of Gaussian processes, one per kind of training: each has the accuracy after the cheaper
-one before it as an input of its own, besides what is known of the network (recursive co-kriging:
-Le Gratiet and Garnier 2014; not linear: Perdikaris et al. 2017).
+A sum of Gaussian processes of what is known of networks: the first predicts the accuracy after the
+cheapest training, each other what the next kind adds to the accuracy before it (Kennedy and
+O'Hagan 2000, with factor 1).
+
+What is added is counted in log-odds, where it is much the same for a bad network as for a good
+one. It must not be the accuracy itself: only the best networks of a training go on, so that those
+seen in the next are all good, and alike. A process of their accuracies expects as much of every
+other network, whatever the cheaper training said of it. Nor is the accuracy before an input: those
+that went on were also lucky, which looks as if more were added to networks that had less.
 """
 
 from __future__ import annotations
@@ -13,14 +19,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
-from searchers.surrogate import GaussianProcess, Warp
+from searchers.surrogate import GaussianProcess, Prior, Warp
 
 Array = NDArray[np.float64]
 
 NODES = np.sqrt(3.0) * np.array([-1.0, 0.0, 1.0])
 WEIGHTS = np.array([1.0, 4.0, 1.0]) / 6
 """Of an expectation under a standard normal distribution, exact up to the fifth power."""
+PRIOR_CHANCE: Prior = (-0.7, 1.0)
+"""Of the noise: that a training adds more to one network than to another is as much chance, in
+both trainings, as it is for anything known of them."""
+EDGE = 0.001
+"""How near to 0 or 1 accuracies are told apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +51,7 @@ class Observed:
 
 
 class Fidelities:
-    """Accuracies after the last kind of training, on a warped scale.
+    """Accuracies after the last kind of training, on a scale of its own.
 
     Args:
         observed: The kinds of training from the cheapest on, each with one network at least.
@@ -47,53 +59,44 @@ class Fidelities:
     """
 
     def __init__(self, observed: Sequence[Observed], groups: NDArray[np.intp]) -> None:
-        self._warps = [Warp(kind.accuracy) for kind in observed]
-        self._units = [
-            _unit(w.forward(k.accuracy)) for w, k in zip(self._warps, observed, strict=True)
-        ]
-        self._processes: list[GaussianProcess] = []
-        for number, kind in enumerate(observed):
-            rows, of_rows = kind.rows, groups
-            if number:
-                cheaper = self._warps[number - 1].forward(kind.cheaper[:, 0])
-                rows = self._joined(number, rows, cheaper)
-                of_rows = np.append(groups, groups.max() + 1)
-            values = self._warps[number].forward(kind.accuracy)
-            self._processes.append(GaussianProcess(rows, values, of_rows))
-
-    def _joined(self, number: int, rows: Array, cheaper: Array) -> Array:
-        """Features of process ``number``: those of networks, and what a cheaper training shows."""
-        return np.column_stack([rows, cheaper / self._units[number - 1]])
+        cheapest, *longer = observed
+        self._warp = Warp(cheapest.accuracy)
+        values = self._warp.forward(cheapest.accuracy)
+        self._first = GaussianProcess(cheapest.rows, values, groups)
+        self._added = []
+        for kind in longer:
+            added = log_odds(kind.accuracy) - log_odds(kind.cheaper[:, 0])
+            self._added.append(GaussianProcess(kind.rows, added, groups, noise=PRIOR_CHANCE))
 
     def predict(self, rows: Array) -> tuple[Array, Array]:
         """Mean and standard deviation for untrained networks ``(m, d)``; each ``(m,)``."""
-        mean, deviation = self._processes[0].predict(rows)
-        for number, process in enumerate(self._processes[1:], start=1):
-            first, second = np.zeros(len(rows)), np.zeros(len(rows))
-            for node, weight in zip(NODES, WEIGHTS, strict=True):
-                joined = self._joined(number, rows, mean + node * deviation)
-                m, d = process.predict(joined)
-                first += weight * m
-                second += weight * (m**2 + d**2)
-            mean, deviation = first, np.sqrt(np.maximum(second - first**2, 0))
-        return mean, deviation
+        mean, deviation = self._first.predict(rows)
+        if not self._added:
+            return mean, deviation
+        nodes = log_odds(self._warp.inverse(mean + NODES[:, None] * deviation))
+        mean = WEIGHTS @ nodes
+        variance = WEIGHTS @ (nodes - mean) ** 2
+        for process in self._added:
+            more, off = process.predict(rows)
+            mean, variance = mean + more, variance + off**2
+        return mean, np.sqrt(variance)
 
     def believing(self, rows: Array) -> Fidelities:
         """The same, had networks ``(m, d)`` been trained and met what is expected of them."""
         other = copy.copy(self)
-        other._processes = []
-        mean = np.zeros(len(rows))
-        for number, process in enumerate(self._processes):
-            joined = self._joined(number, rows, mean) if number else rows
-            mean, _ = process.predict(joined)
-            other._processes.append(process.with_values(joined, mean))
+        other._first, *other._added = (
+            process.with_values(rows, process.predict(rows)[0])
+            for process in (self._first, *self._added)
+        )
         return other
 
-    def to_accuracy(self, warped: Array) -> Array:
+    def to_accuracy(self, scaled: Array) -> Array:
         """From the scale of the predictions."""
-        return self._warps[-1].inverse(warped)
+        accuracy: Array = expit(scaled) if self._added else self._warp.inverse(scaled)
+        return accuracy
 
 
-def _unit(warped: Array) -> float:
-    """Such that two networks differ by 1, in the root mean square."""
-    return float(np.sqrt(2) * warped.std()) or 1.0
+def log_odds(accuracy: Array) -> Array:
+    """Of accuracies in [0, 1]; at most ``EDGE`` from 0 or 1 all are alike."""
+    odds: Array = logit(np.clip(accuracy, EDGE, 1 - EDGE))
+    return odds

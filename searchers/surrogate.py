@@ -13,14 +13,16 @@ from scipy.stats import yeojohnson, yeojohnson_llf
 from results.pareto import evenly
 
 Array = NDArray[np.float64]
+Prior = tuple[float, float]
+"""Mean and standard deviation of the logarithm of a parameter."""
 
 JITTER = 1e-6
 POWERS = (-1.0, 6.0)
-PRIOR_AMPLITUDES = (-0.7, 1.0)
+PRIOR_AMPLITUDES: Prior = (-0.7, 1.0)
 """Mean and deviation of the logarithm: each part of the kernel has about half of the variance."""
-PRIOR_NOISE = (-5.0, 1.5)
-"""Likewise: a training differs from another of the same network by some hundredths of the
-deviation between networks."""
+PRIOR_NOISE: Prior = (-5.0, 1.5)
+"""Likewise, of accuracies: a training differs from another of the same network by some hundredths
+of the deviation between networks."""
 ITERATIONS = 50
 MOST_FITTED = 100
 """Values from which parameters are found, spread over all there are: dozens of numbers need no
@@ -105,10 +107,17 @@ class GaussianProcess:
         y: Values ``(n,)``.
         groups: The group of each feature, ``(d,)``.
         parameters: Found from the values if not given.
+        noise: The prior by which they are found.
     """
 
     def __init__(
-        self, x: Array, y: Array, groups: NDArray[np.intp], parameters: Parameters | None = None
+        self,
+        x: Array,
+        y: Array,
+        groups: NDArray[np.intp],
+        parameters: Parameters | None = None,
+        *,
+        noise: Prior = PRIOR_NOISE,
     ) -> None:
         self._given = x, y, groups
         self._mean, self._unit = float(y.mean()), float(y.std()) or 1.0
@@ -116,7 +125,7 @@ class GaussianProcess:
         self._centre = x.mean(0)
         if parameters is None:
             some = evenly(len(z), MOST_FITTED)
-            parameters = _fitted((x - self._centre)[some], z[some], groups)
+            parameters = _fitted((x - self._centre)[some], z[some], groups, noise)
         self.parameters = parameters
         self._weights = 1 / self.parameters.scales[groups]
         self._x = (x - self._centre) * self._weights
@@ -153,11 +162,11 @@ class GaussianProcess:
         return self._mean + self._unit * (kernel @ self._dual), self._unit * deviation
 
 
-def _fitted(x: Array, z: Array, groups: NDArray[np.intp]) -> Parameters:
+def _fitted(x: Array, z: Array, groups: NDArray[np.intp], noise: Prior) -> Parameters:
     """The parameters of highest posterior density."""
     count, n = int(groups.max()) + 1, len(z)
-    middle = np.array([0.5 * np.log(count)] * count + [PRIOR_AMPLITUDES[0]] * 2 + [PRIOR_NOISE[0]])
-    spread = np.array([1.0] * count + [PRIOR_AMPLITUDES[1]] * 2 + [PRIOR_NOISE[1]])
+    middle = np.array([0.5 * np.log(count)] * count + [PRIOR_AMPLITUDES[0]] * 2 + [noise[0]])
+    spread = np.array([1.0] * count + [PRIOR_AMPLITUDES[1]] * 2 + [noise[1]])
 
     def loss(logs: Array) -> tuple[float, Array]:
         """Minus the logarithm of the density, and its gradient."""

@@ -18,7 +18,7 @@ LIMITS = Limits(macs=5_000_000, latency_ms=4.1, device=device(DEVICE))
 
 SEARCHES: Mapping[str, tuple[str, Limits]] = {
     "found-cifar-5m-c": ("condense", LIMITS),
-    "random-cifar-5m": ("random", LIMITS),
+    "found-cifar-5m-d": ("condense", LIMITS),
     "found-cifar-4ms-a": ("condense", replace(LIMITS, macs=None)),
 }
 """The searcher and the limits of each search, by the name of the network that it finds. The
@@ -39,8 +39,8 @@ SEEDS: Mapping[str, int] = {
     "found-cifar-5m-a": 3,
     "found-cifar-5m-b": 1,
     "found-cifar-5m-c": 3,
+    "found-cifar-5m-d": 3,
     "found-cifar-4ms-a": 3,
-    "random-cifar-5m": 1,
     "condensenetv2-20": 3,
     "condensenet-14": 1,
     "condensenet-5m": 3,

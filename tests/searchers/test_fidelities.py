@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from searchers.fidelities import Fidelities, Observed
 
@@ -63,6 +64,25 @@ def test_each_of_three_trainings_tells_of_the_next() -> None:
     new, _ = made(6, 5, seed=2)
     model = Fidelities(chain, GROUPS)
     assert np.all(model.believing(new).predict(new)[1] < model.predict(new)[1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_that_went_on_do_not_hide_what_the_cheaper_training_says_of_the_others(
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    x, accuracy = made(6, 60, seed=seed + 5)
+    low, long = (values + 0.01 * rng.standard_normal(60) for values in (cheap(accuracy), accuracy))
+    best = np.argsort(-low)[:9]
+    model = Fidelities(
+        [
+            Observed(rows=x, accuracy=low, cheaper=np.empty((60, 0))),
+            Observed(rows=x[best], accuracy=long[best], cheaper=low[best, None]),
+        ],
+        GROUPS,
+    )
+    new, truth = made(6, 200, seed=1)
+    assert np.corrcoef(model.predict(new)[0], truth)[0, 1] > 0.85
 
 
 def test_what_the_cheaper_training_leaves_open_stays_open() -> None:
