@@ -31,7 +31,7 @@ def _network(first: DenseStage, second: DenseStage, third: DenseStage) -> Networ
         stages=(
             replace(first, sfr="last-1", sparse_factor=8),
             replace(second, sfr="last-1", sparse_factor=8),
-            replace(third, sfr="all", activation="hard_swish"),
+            replace(third, activation="hard_swish"),
         ),
         head=HeadSpec(activation="hard_swish"),
     )
@@ -43,23 +43,28 @@ FOUND: dict[str, NetworkSpec] = {
     "found-cifar-5m-a": _network(
         _stage(2, 8, groups=2),
         _stage(2, 64, groups=8, condense_factor=2, activation="hard_swish"),
-        _stage(2, 32, groups=8, condense_factor=2, fetch="exponential", fetch_base=3),
+        _stage(2, 32, groups=8, condense_factor=2, sfr="all", fetch="exponential", fetch_base=3),
     ),
     "found-cifar-5m-b": _network(
         _stage(3, 8, groups=2, condense_factor=8),
         _stage(2, 64, groups=8, condense_factor=4, activation="hard_swish"),
-        _stage(3, 32, groups=4, condense_factor=8, se_reduction=1),
+        _stage(3, 32, groups=4, condense_factor=8, sfr="all", se_reduction=1),
     ),
-    # The only one with hard-swish in the last stage alone.
+    # These two have hard-swish in the last stage alone.
     "found-cifar-5m-c": _network(
         _stage(2, 8, groups=8),
         _stage(2, 64, groups=8, condense_factor=2, fetch="exponential", se_reduction=1),
-        _stage(4, 32, groups=8, condense_factor=8, se_reduction=1),
+        _stage(4, 32, groups=8, condense_factor=8, sfr="all", se_reduction=1),
+    ),
+    "found-cifar-5m-d": _network(
+        _stage(2, 8, groups=8, se_reduction=1),
+        _stage(2, 64, groups=8, condense_factor=2, fetch="exponential", se_reduction=1),
+        _stage(2, 32, groups=8, sfr="last-1", se_reduction=1),
     ),
     # Only the first stage is condensed.
     "found-cifar-4ms-a": _network(
         _stage(4, 8, groups=8, condense_factor=8),
         _stage(2, 64, groups=8, fetch="exponential", activation="hard_swish"),
-        _stage(2, 32, groups=8),
+        _stage(2, 32, groups=8, sfr="all"),
     ),
 }

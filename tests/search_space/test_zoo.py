@@ -39,7 +39,7 @@ FAMILIES = {
     "densenet": 7,
     "densenet-bc": 5,
     "resnet": 7,
-    "found": 4,
+    "found": 5,
 }
 
 
@@ -63,6 +63,7 @@ IDENTIFIERS = {
     "found-cifar-5m-a": "ef860f365e7f",
     "found-cifar-5m-b": "88408b5fb1b1",
     "found-cifar-5m-c": "208fdc189e98",
+    "found-cifar-5m-d": "752a312db44f",
     "found-cifar-4ms-a": "6c4ed0cb3a0c",
 }
 
