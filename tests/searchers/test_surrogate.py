@@ -74,9 +74,11 @@ def test_many_values_are_all_known_though_parameters_are_found_from_some(
     seen: list[int] = []
     original = surrogate._fitted
 
-    def counted(x: np.ndarray, z: np.ndarray, groups: np.ndarray) -> Parameters:
+    def counted(
+        x: np.ndarray, z: np.ndarray, groups: np.ndarray, noise: surrogate.Prior
+    ) -> Parameters:
         seen.append(len(z))
-        return original(x, z, groups)
+        return original(x, z, groups, noise)
 
     monkeypatch.setattr(surrogate, "_fitted", counted)
     process = GaussianProcess(x, y, GROUPS)
