@@ -45,7 +45,8 @@ CLOSEST = 3
 near, chance hardly ever meets the one change that matters."""
 LEARNT = 8
 """Networks that must have reached a rung before the accuracy after it is what the model predicts.
-Of few a model could only repeat their mean, and all that is unlike them would seem promising."""
+Of few it would not be known how differently networks gain by the longer training, and all that is
+unlike them would seem promising."""
 FEW_EACH = 2
 """Networks for each process that may ask at the same moment."""
 TYPICAL_LEAST, TYPICAL_MOST = 0.1, 0.99

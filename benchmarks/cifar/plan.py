@@ -16,13 +16,13 @@ SEED = 0
 # The budget that the hand-designed networks are scaled to, and condensenetv2-20's milliseconds.
 LIMITS = Limits(macs=5_000_000, latency_ms=4.1, device=device(DEVICE))
 
-SEARCHES: Mapping[str, tuple[str, Limits]] = {
-    "found-cifar-5m-c": ("condense", LIMITS),
-    "found-cifar-5m-d": ("condense", LIMITS),
-    "found-cifar-4ms-a": ("condense", replace(LIMITS, macs=None)),
+SEARCHES: Mapping[str, Limits] = {
+    "found-cifar-5m-c": LIMITS,
+    "found-cifar-5m-d": LIMITS,
+    "found-cifar-4ms-a": replace(LIMITS, macs=None),
 }
-"""The searcher and the limits of each search, by the name of the network that it finds. The
-settings of the searches before these are in their cards."""
+"""The limits of each search, by the name of the network that it finds. The settings of the searches
+before these are in their cards."""
 
 BEGIN_WITH = "found-cifar-5m-a"
 """What a search trains first."""

@@ -38,9 +38,8 @@ def command(name: str, data: str, minutes: int, run: Path) -> list[str]:
     how = ["--workers", "2", "--timeout", f"{minutes}m"]
     if (run / "run.yaml").is_file():
         return [*program, "resume", str(run), *how]
-    (searcher, limits), rungs = SEARCHES[name], ",".join(map(str, RUNGS))
-    what = ["--space", SPACE, "--searcher", searcher]
-    what += ["--device", DEVICE, "--latency", f"{limits.latency_ms}ms"]
+    limits, rungs = SEARCHES[name], ",".join(map(str, RUNGS))
+    what = ["--space", SPACE, "--device", DEVICE, "--latency", f"{limits.latency_ms}ms"]
     what += ["--budget", str(limits.macs)] if limits.macs else []
     what += ["--aim", "accuracy", "--data", data]
     what += ["--rungs", rungs, "--keep", str(KEEP), "--precision", PRECISION]
